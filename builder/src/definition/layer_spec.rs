@@ -44,6 +44,9 @@ pub struct LayerSpec {
     /// Distribution packages that must be installed in the base.
     #[serde(default)]
     pub packages: Vec<Name>,
+    /// Packages of the image's `base.packages` that it takes the place of.
+    #[serde(default)]
+    pub replaces_packages: Vec<Name>,
     /// Files to fetch, and where to put them.
     #[serde(default)]
     pub artifact: Vec<ArtifactSpec>,

@@ -190,6 +190,11 @@ impl<'a> BaseResolver<'a> {
             })?;
             packages.push(name.0);
         }
+        let replaced: Vec<&str> = layers
+            .iter()
+            .flat_map(|layer| layer.file.replaces_packages.iter().map(|name| name.0.as_str()))
+            .collect();
+        packages.retain(|name| !replaced.contains(&name.as_str()));
         packages
             .extend(layers.iter().flat_map(|layer| layer.file.packages.iter().map(|name| name.0.clone())));
         packages.sort();
