@@ -1,9 +1,11 @@
-//! CRI-O and Docker instead of containerd: a machine of each boots, joins a real cluster and is Ready, and
+//! CRI-O and Docker instead of containerd, and crun instead of runc: a machine of each boots, joins a real cluster
+//! and is Ready, runs and stops a sandbox by crictl, and
 //! pods run on it, from images that were preloaded.
 //!
 //! Slow: `make test-long` runs it.
 
 use std::fs;
+use std::time::Duration;
 
 use kiln_tests::control_plane::ControlPlane;
 use kiln_tests::join_support::{assert_joined, control_plane, join_configuration, ready_node, verdict};
@@ -13,6 +15,19 @@ use kiln_tests::pods::{self, Network};
 use kiln_tests::qemu::{Machine, overlay};
 use kiln_tests::workspace;
 use testkit::not_run;
+
+const SANDBOX: &[u8] = include_bytes!("../src/sandbox.sh");
+const SANDBOX_UNIT: &str = "[Unit]\nAfter=firstboot.service\n[Service]\nType=oneshot\nStandardOutput=journal+console\n\
+    ImportCredential=sandbox.sh\nExecStart=/bin/sh ${CREDENTIALS_DIRECTORY}/sandbox.sh\n";
+const SANDBOX_PATIENCE: Duration = Duration::from_secs(240);
+
+/// Adds a unit that runs and stops a sandbox with the image's crictl.
+fn with_sandbox(machine: Machine) -> Machine {
+    machine
+        .credential("sandbox.sh", SANDBOX)
+        .credential("systemd.extra-unit.sandbox.service", SANDBOX_UNIT.as_bytes())
+        .credential("systemd.unit-dropin.multi-user.target", b"[Unit]\nWants=sandbox.service\n")
+}
 
 /// Boots `image` as the node `name`, with these lines in its node config, and looks at it when it is Ready by
 /// the word of this runtime.
@@ -34,6 +49,8 @@ fn joins(
         .kernel(&image.file(".vmlinuz"), &image.file(".initrd"), &image.command_line())
         .fw_cfg("opt/org.kiln.firstboot/config", &config)
         .disk(&disk);
+    // The images have a crictl where the lab has one.
+    let machine = if lab().versions.contains_key("crictl") { with_sandbox(machine) } else { machine };
     machine.boot(|vm| {
         assert_joined(&verdict(vm)?, "joined", name);
         let node = ready_node(control_plane, name, "");
@@ -41,6 +58,11 @@ fn joins(
         let version = node["status"]["nodeInfo"]["containerRuntimeVersion"].as_str().unwrap_or_default();
         assert!(version.starts_with(runtime), "{version}");
         assert!(!vm.lines().iter().any(|line| line.contains("Failed to start")), "a unit failed");
+        if lab().versions.contains_key("crictl") {
+            let said = vm.wait_for("sandbox: ", workspace::patience(SANDBOX_PATIENCE))?;
+            assert!(said.contains("ran, listed, stopped, removed;"), "{said}");
+            workspace::say(&format!("{:.0} s after power-on: {said}", vm.age().as_secs_f64()));
+        }
         look();
         workspace::say(&format!("{:.0} s after power-on: seen", vm.age().as_secs_f64()));
         Ok(())
@@ -75,6 +97,16 @@ fn preloaded_pause() -> String {
     let preload = lab().preload(&workspace::root().join(kiln::JOIN));
     let pause = preload.split('"').find(|word| word.contains("/pause:"));
     pause.expect("the lab preloads the pause image").to_owned()
+}
+
+#[test]
+#[ignore = "slow: make test-long runs it"]
+fn a_machine_with_containerd_and_crun_is_a_ready_node_and_runs_pods() {
+    const WHAT: &str = "the node with containerd and crun";
+    let Some(control_plane) = control_plane(WHAT) else { return };
+    let _alone = workspace::exclusive("join-e2e");
+    let image = kiln::joining_image_with("tests/images/crun.toml", &runtimes().words(&["crun"]));
+    joins(control_plane, &image, ("crun-node", ""), "containerd://", || says(control_plane, "crun-node"));
 }
 
 #[test]
