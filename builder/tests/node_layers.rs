@@ -37,10 +37,11 @@ fn packages(definition: &Definition) -> &[String] {
 
 #[test]
 fn every_layer_by_choice_resolves_beside_the_others_with_every_base_and_an_old_kubernetes() {
-    let choices: [&[&str]; 5] = [
+    let choices: [&[&str]; 6] = [
         &["storage-clients", "kubectl"],
         &["chrony"],
         &["sshd", "break-glass"],
+        &["sshd", "break-glass", "installer-target"],
         &["cis"],
         &["ecr-credential-provider"],
     ];
@@ -150,12 +151,12 @@ fn chrony_is_told_of_the_clocks_that_a_machine_has() {
 
 #[test]
 fn nobody_gets_in_before_user_data_says_so() {
-    let definition = load("debian-13.toml", &["sshd", "break-glass"], &[]);
+    let definition = load("debian-13.toml", &["sshd", "break-glass", "installer-target"], &[]);
     let sshd = layer(&definition, "sshd");
     assert!(sshd.enable.is_empty(), "the server itself starts never");
     assert_eq!(sshd.mask, ["ssh.service", "ssh.socket"]);
     let mut opened = Vec::new();
-    for name in ["break-glass"] {
+    for name in ["break-glass", "installer-target"] {
         let layer = layer(&definition, name);
         assert_eq!(layer.enable, [format!("{name}.path")]);
         let path = file(layer, &format!("usr/lib/systemd/system/{name}.path")).unwrap();

@@ -38,6 +38,10 @@ mod linux {
     pub const STATUS: &str = "/run/firstboot/status.json";
     /// Exists once the agent knows that the disk belongs to this machine. The kubelet's unit needs it.
     pub const KUBELET_PERMIT: &str = "/run/firstboot/kubelet-permit";
+    /// Exists in images that an installer logs in to.
+    pub const LOGIN_FOLDER: &str = "/etc/installer-target";
+    /// The SSH keys that may log in there.
+    pub const LOGIN_KEYS: &str = "/etc/installer-target/authorized_keys";
     /// Kernel parameters that the join sets.
     pub const PARAMETERS: &str = "/etc/sysctl.d/90-firstboot.conf";
     /// Kernel modules that the join loads.

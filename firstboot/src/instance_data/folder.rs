@@ -49,6 +49,16 @@ impl Folder {
         Ok(Found::Value(Value::Object(serde_json::Map::new())))
     }
 
+    /// The texts in the folder `name` of this one.
+    pub fn texts(&mut self, name: &str) -> Result<Vec<String>> {
+        let path = format!("{}/{name}", self.path);
+        let mut texts = Vec::new();
+        for entry in self.entries(&path)?.iter().filter(|entry| !entry.is_folder) {
+            texts.extend(self.service.find_text(&format!("{path}/{}", entry.path))?);
+        }
+        Ok(texts)
+    }
+
     fn entries(&mut self, path: &str) -> Result<Vec<Entry>> {
         let listing = self.service.find_text(&format!("{path}/"))?.unwrap_or_default();
         Ok(listing.lines().take(ENTRIES).filter_map(|line| read_entry(line.trim())).collect())

@@ -63,6 +63,11 @@ const META_DATA: &str = "meta_data";
 /// The most names that a message lists.
 const SHOWN: usize = 24;
 
+/// A key as sshd(8) has it in "AUTHORIZED_KEYS FILE FORMAT", without options in front.
+fn is_plain_key(line: &str) -> bool {
+    ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| line.starts_with(kind)) && !line.contains(char::is_control)
+}
+
 /// One step into a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -209,6 +214,21 @@ impl InstanceData {
             }
             found => found,
         })
+    }
+
+    /// The platform's SSH keys for this machine, without what is no plain key. Fails if its service does.
+    pub fn ssh_keys(&self) -> Result<Vec<String>> {
+        for name in standard::SSH_KEYS {
+            let steps = [META_DATA, name].map(|key| Step::Item(key.to_owned()));
+            let Found::Value(value) = self.find("ds", &steps)? else { continue };
+            let mut keys = standard::ssh_keys(&value);
+            if let Some((_, folder)) = self.folder.borrow_mut().as_mut().filter(|_| keys.is_empty()) {
+                keys.extend(folder.texts(name)?.into_iter().map(Value::from));
+            }
+            let lines = keys.iter().filter_map(Value::as_str).flat_map(str::lines).map(str::trim);
+            return Ok(lines.filter(|line| is_plain_key(line)).map(str::to_owned).collect());
+        }
+        Ok(Vec::new())
     }
 
     /// The text of a name such as `v1.local_hostname`; none if it has none.

@@ -43,7 +43,7 @@ const OWN_ROOTS: &[&str] = &[
 ];
 const OWN: &str = "it is cloud-init's own";
 /// Keys with SSH keys; the first one counts.
-const SSH_KEYS: &[&str] = &["public-keys", "public_keys", "ssh_public_keys"];
+pub(super) const SSH_KEYS: &[&str] = &["public-keys", "public_keys", "ssh_public_keys"];
 
 /// All standard names that have a value. The host's own name counts if the platform has none.
 pub(super) fn names(
@@ -121,7 +121,7 @@ fn cloud_id(cloud: Option<&str>, region: Option<&str>, platform: Option<&str>) -
 }
 
 /// SSH keys as lines, as a list, or as a mapping of either.
-fn ssh_keys(value: &Value) -> Vec<Value> {
+pub(super) fn ssh_keys(value: &Value) -> Vec<Value> {
     match value {
         Value::String(text) => text.lines().map(Value::from).collect(),
         Value::Array(items) => items.iter().map(|item| item.get("key").unwrap_or(item).clone()).collect(),

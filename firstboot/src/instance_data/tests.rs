@@ -137,6 +137,7 @@ fn a_folder_is_read_key_by_key() {
     ] {
         assert_eq!(text(&data, path).as_deref(), expected, "{path}");
     }
+    assert_eq!(data.ssh_keys().unwrap(), ["ssh-ed25519 AAAA"]);
 }
 
 #[test]

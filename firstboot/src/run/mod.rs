@@ -15,6 +15,7 @@ pub mod earlier;
 pub mod extra_files;
 mod fetch;
 mod join;
+mod login_keys;
 mod metadata_guard;
 pub mod node_config;
 pub mod reset;

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use super::fetch::fetch;
-use super::{Session, credentials, delivery};
+use super::{Session, credentials, delivery, login_keys};
 use crate::config::flags::{self, JoinFlags};
 use crate::config::model::{FromFacts, NodeConfig, NodeIp};
 use crate::config::{HostDefaults, file};
@@ -104,6 +104,9 @@ pub(super) fn publish(session: &Session, metadata: &Metadata) {
     if metadata.platform.is_some()
         && let Err(failure) = facts::publish(session.root, &metadata.facts)
     {
+        session.warn(failure);
+    }
+    if let Err(failure) = login_keys::publish(session.root, &metadata.instance_data) {
         session.warn(failure);
     }
 }
