@@ -59,7 +59,7 @@ fn joins(
         assert!(version.starts_with(runtime), "{version}");
         assert!(!vm.lines().iter().any(|line| line.contains("Failed to start")), "a unit failed");
         if lab().versions.contains_key("crictl") {
-            let said = vm.wait_for("sandbox: ", workspace::patience(SANDBOX_PATIENCE))?;
+            let said = vm.wait_for("sandbox-by-hand: ", workspace::patience(SANDBOX_PATIENCE))?;
             assert!(said.contains("ran, listed, stopped, removed;"), "{said}");
             workspace::say(&format!("{:.0} s after power-on: {said}", vm.age().as_secs_f64()));
         }
