@@ -16,7 +16,7 @@ pub mod archive;
 pub mod base;
 pub mod layer;
 pub mod tree;
-pub(crate) mod final_layer;
+pub mod final_layer;
 pub mod assembly;
 pub mod format;
 pub(crate) mod sign;

@@ -3,6 +3,8 @@
 
 mod preload;
 
+pub use preload::preload;
+
 use std::path::Path;
 
 use serde::Serialize;
@@ -19,7 +21,7 @@ use crate::tree::{Body, Entry, Node, Tree, units};
 pub const NAME: &str = "image";
 
 /// The folder of preloaded container images.
-pub const PRELOADED: &str = preload::FOLDER;
+pub const PRELOADED: &str = self::preload::FOLDER;
 
 /// Raise it when the same inputs come to give other bytes.
 const FORMAT: u32 = 4;
@@ -53,7 +55,7 @@ impl FinalLayer {
         };
         describe(&mut tree, plan, lock, layers)?;
         add_trust_policy(&mut tree, plan)?;
-        preload::preload(&mut tree, (&plan.preload, plan.arch), &lock.preload, store, spool)?;
+        preload(&mut tree, (&plan.preload, plan.arch), &lock.preload, store, spool)?;
         let replaces = replaced(below, &mut tree);
         Ok(Self { tree, replaces })
     }

@@ -32,6 +32,10 @@ pub const FOLDER: &str = "usr/lib/kiln/preload";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Adds `images` for `arch` to `top`, in their order. Compressed archives are unpacked to `spool`.
+///
+/// # Errors
+/// [`ErrorKind::Archive`] if one is broken, hostile or another image; [`ErrorKind::Verification`] and
+/// [`ErrorKind::Io`].
 pub fn preload(
     top: &mut Tree,
     (images, arch): (&[PreloadPlan], Arch),

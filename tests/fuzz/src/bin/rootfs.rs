@@ -13,6 +13,8 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = check_qcow2_header(bytes);
     let _ = image_source::blobs(bytes);
     let _ = image_source::choose(bytes, Arch::Amd64);
+    let _ = image_source::named(bytes, "registry.k8s.io/pause:3.10");
+    let _ = image_source::check_architecture(bytes, Arch::Amd64, "fuzz");
     if bytes.starts_with(b"QFI\xfb") || bytes.starts_with(b"hsqs") {
         return;
     }
