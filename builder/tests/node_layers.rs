@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kiln::definition::Definition;
-use kiln::definition::plan::{BasePlan, LayerPlan};
+use kiln::definition::plan::{BasePlan, LayerPlan, Place};
 use kiln::registry;
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
@@ -37,13 +37,14 @@ fn packages(definition: &Definition) -> &[String] {
 
 #[test]
 fn every_layer_by_choice_resolves_beside_the_others_with_every_base_and_an_old_kubernetes() {
-    let choices: [&[&str]; 6] = [
+    let choices: [&[&str]; 7] = [
         &["storage-clients", "kubectl"],
         &["chrony"],
         &["sshd", "break-glass"],
         &["sshd", "break-glass", "installer-target"],
         &["cis"],
         &["ecr-credential-provider"],
+        &["acr-credential-provider"],
     ];
     for image in ["debian-13.toml", "debian-12.toml", "ubuntu-22.04.toml", "ubuntu-26.04.toml"] {
         for more in choices {
@@ -167,6 +168,33 @@ fn nobody_gets_in_before_user_data_says_so() {
     }
     let baked = definition.plan.layers.iter().flat_map(|layer| &layer.files);
     assert!(baked.into_iter().all(|file| !opened.contains(&file.path)), "no image has keys");
+}
+
+/// The kubelet looks for a program by the name in the configuration.
+#[test]
+fn a_provider_of_logins_has_the_name_of_its_program() {
+    for (name, program) in [
+        ("ecr-credential-provider", "ecr-credential-provider"),
+        ("acr-credential-provider", "azure-acr-credential-provider"),
+    ] {
+        let definition = load("debian-13.toml", &[name], &[]);
+        let layer = layer(&definition, name);
+        let path = match &layer.artifacts[0].place {
+            Place::File { path, .. } => path.clone(),
+            Place::Archive(rules) => format!("{}/{}", rules.into, rules.pick[0]),
+        };
+        assert_eq!(path, format!("usr/lib/kubernetes/credential-providers/{program}"));
+        let configuration = file(layer, "etc/kubernetes/credential-providers.yaml").unwrap();
+        assert!(configuration.contains(&format!("- name: {program}\n")), "{configuration}");
+        let drop_in = format!("usr/lib/systemd/system/kubelet.service.d/40-{name}.conf");
+        let flags = file(layer, &drop_in).unwrap();
+        assert!(
+            flags.contains("--image-credential-provider-config=/etc/kubernetes/credential-providers.yaml")
+        );
+        assert!(
+            flags.contains("--image-credential-provider-bin-dir=/usr/lib/kubernetes/credential-providers")
+        );
+    }
 }
 
 #[test]
