@@ -55,6 +55,7 @@ fn check(args: &LayerCheckArgs, terminal: &Terminal) -> Result<ExitCode> {
         lines.push(match (count, layers.len()) {
             (0, 1) => format!("nothing is wrong with the layer{by}"),
             (0, many) => format!("nothing is wrong with {many} layers{by}"),
+            (1, _) => format!("1 finding{by}"),
             (count, _) => format!("{count} findings{by}"),
         });
         lines.join("\n")
