@@ -16,7 +16,7 @@ use serde::Serialize;
 
 pub use requests::requests;
 
-use crate::assembly::{Assembly, Image};
+use crate::assembly::{Assembly, Image, Part};
 use crate::base::{self, Content};
 use crate::definition::plan::ImagePlan;
 use crate::determinism;
@@ -24,6 +24,8 @@ use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::PackedLayer;
 use crate::lock::Lock;
+use crate::namespaces;
+use crate::output;
 use crate::part::Parts;
 use crate::part::work::Work;
 use crate::provenance::{self, Pins};
@@ -40,6 +42,9 @@ pub fn build(
     firstboot: Option<&Path>,
     output_dir: &Path,
 ) -> Result<Report> {
+    if plan.outputs.iter().any(|name| packs_a_file_system(name)) {
+        namespaces::check()?;
+    }
     let started = Instant::now();
     let mut timer = Timer::default();
     let epoch = determinism::source_date_epoch()?;
@@ -81,6 +86,11 @@ pub fn build(
     // 5. Final names.
     let outputs = timer.step("publish", || publication.finish())?;
     Ok(Report::new(plan, identity, layers, &fetched, sums, outputs, timer, started.elapsed()))
+}
+
+/// Whether an output is more than archives: then a tool packs files of other owners.
+fn packs_a_file_system(output: &str) -> bool {
+    output::find(output).is_some_and(|output| output.needs != [Part::Layers])
 }
 
 /// Everything that decides the identifiers on the disk.
