@@ -1,6 +1,6 @@
-//! CRI-O and Docker instead of containerd, and crun instead of runc: a machine of each boots, joins a real cluster
-//! and is Ready, runs and stops a sandbox by crictl, and
-//! pods run on it, from images that were preloaded.
+//! CRI-O and Docker instead of containerd, and crun instead of runc: a machine of each boots, joins a real
+//! cluster and is Ready, runs and stops a sandbox by crictl, and pods run on it, from images that were
+//! preloaded.
 //!
 //! Slow: `make test-long` runs it.
 
