@@ -220,7 +220,8 @@ pub struct AuditArgs {
 /// `kiln mirror`
 #[derive(Debug, Subcommand)]
 pub enum MirrorVerb {
-    /// Make a mirror of the lock, or bring one up to date; other files in its folder are removed
+    /// Make a mirror of the lock, or bring one up to date: other files in a mirror are removed, other folders
+    /// are refused
     Create(Box<MirrorCreateArgs>),
     /// Compare every file of a mirror with its index; exit code 6 if one differs
     Verify(MirrorVerifyArgs),

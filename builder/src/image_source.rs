@@ -27,6 +27,9 @@ pub const LARGEST_DOCUMENT: u64 = 4 << 20;
 /// The most layers: what Docker and overlayfs can mount.
 const MOST_LAYERS: usize = 128;
 
+/// The operating system of all nodes here, as an image names it.
+const OS: &str = "linux";
+
 /// Indexes in indexes.
 const DEPTH: usize = 4;
 
@@ -227,9 +230,24 @@ pub fn choose(index: &[u8], arch: Arch) -> Result<Choice, String> {
     // What has no platform is for any; attestations have the platform "unknown".
     let fits = |descriptor: &&Descriptor| {
         let platform = descriptor.platform().as_ref();
-        platform.is_none_or(|platform| platform.architecture().to_string() == arch.name())
+        platform.is_none_or(|platform| {
+            platform.architecture().to_string() == arch.name() && platform.os().to_string() == OS
+        })
     };
-    let found: Vec<&Descriptor> = index.manifests().iter().filter(fits).collect();
+    let mut found: Vec<&Descriptor> = Vec::new();
+    for descriptor in index.manifests().iter().filter(fits) {
+        if found.iter().all(|other| other.digest() != descriptor.digest()) {
+            found.push(descriptor);
+        }
+    }
+    // Of the variants of an architecture, the one that every machine of it runs.
+    let plain = |descriptor: &&&Descriptor| {
+        let variant = descriptor.platform().as_ref().and_then(|platform| platform.variant().as_ref());
+        variant.is_none_or(|variant| ["v1", "v8"].contains(&variant.as_str()))
+    };
+    if found.len() > 1 && found.iter().filter(plain).count() == 1 {
+        found = found.iter().filter(plain).copied().collect();
+    }
     match found.as_slice() {
         [one] => {
             let media_type = one.media_type().to_string();
@@ -247,29 +265,34 @@ pub fn choose(index: &[u8], arch: Arch) -> Result<Choice, String> {
 }
 
 /// The index of a layout without the images that have other names than `name`, which is a whole one:
-/// `registry/name:tag`. What has no whole name may be any image.
+/// `registry/name:tag`. Many programs write the tag alone. What has no name at all may be any image, if
+/// nothing has that one.
 ///
 /// # Errors
 /// Why there is none, in words.
 pub fn named(index: &[u8], name: &str) -> Result<Vec<u8>, String> {
     let mut index: Value = serde_json::from_slice(index).map_err(|error| format!("its index: {error}"))?;
     let manifests = index.get_mut("manifests").and_then(Value::as_array_mut).ok_or("its index is none")?;
-    let found: Vec<String> = manifests.iter().filter_map(whole_name).collect();
-    if !found.is_empty() {
-        manifests.retain(|manifest| whole_name(manifest).as_deref() == Some(name));
-    }
+    let tag = name.rsplit_once(':').map_or("", |(_, tag)| tag);
+    let is_it = |written: &str| {
+        if written.contains(['/', ':']) {
+            ImageAddress::whole(written).as_deref() == Some(name)
+        } else {
+            written == tag
+        }
+    };
+    let found: Vec<String> = manifests.iter().filter_map(written_name).map(str::to_owned).collect();
+    let has_it = found.iter().any(|written| is_it(written));
+    manifests.retain(|manifest| written_name(manifest).map_or(!has_it, is_it));
     if manifests.is_empty() && !found.is_empty() {
         return Err(format!("it has no {name}, but {}", found.join(", ")));
     }
     Ok(index.to_string().into_bytes())
 }
 
-fn whole_name(descriptor: &Value) -> Option<String> {
+fn written_name(descriptor: &Value) -> Option<&str> {
     let annotations = descriptor.get("annotations")?;
-    let name = NAMES.iter().find_map(|key| annotations.get(key)?.as_str())?;
-    // Many programs write the tag alone, or the name of a branch.
-    let is_whole = name.rsplit_once(':').is_some_and(|(repository, _)| !repository.is_empty());
-    is_whole.then(|| ImageAddress::whole(name)).flatten()
+    NAMES.iter().find_map(|key| annotations.get(key)?.as_str())
 }
 
 /// How a layer is packed; the bytes tell it, so only whether it can be read is told here.
@@ -311,6 +334,10 @@ fn blob(descriptor: &Descriptor) -> Result<Blob, String> {
 pub fn check_architecture(config: &[u8], arch: Arch, title: &str) -> Result<()> {
     let config: Value = serde_json::from_slice(config)
         .map_err(|error| failed(title, &format!("its configuration: {error}")))?;
+    let os = config.get("os").and_then(Value::as_str);
+    if let Some(os) = os.filter(|os| *os != OS) {
+        return Err(failed(title, &format!("it is for {os}, and this image for {OS}")));
+    }
     match config.get("architecture").and_then(Value::as_str) {
         Some(found) if found == arch.name() => Ok(()),
         Some(found) => Err(failed(title, &format!("it is for {found}, and this image for {}", arch.name()))),
@@ -346,7 +373,10 @@ mod tests {
         };
         assert_eq!(found(&["a.example/x:1", "busybox:1"]).unwrap(), ["busybox:1"]);
         assert_eq!(found(&["1"]).unwrap(), ["1"]);
-        assert_eq!(found(&["1", "2"]).unwrap(), ["1", "2"]);
+        assert_eq!(found(&["2", "1"]).unwrap(), ["1"]);
+        for other in ["2", "a.example/x", "a.example/x@sha256:1"] {
+            assert!(found(&[other]).unwrap_err().ends_with(&format!("but {other}")));
+        }
         let error = found(&["a.example/x:1"]).unwrap_err();
         assert_eq!(error, "it has no docker.io/library/busybox:1, but a.example/x:1");
         assert!(named(b"{}", "x").is_err() && named(b"[", "x").is_err());
@@ -356,6 +386,10 @@ mod tests {
     fn an_image_of_another_architecture_is_refused() {
         check_architecture(br#"{"architecture":"amd64"}"#, Arch::Amd64, "x").unwrap();
         for (config, says) in [
+            (
+                &br#"{"architecture":"amd64","os":"windows"}"#[..],
+                "it is for windows, and this image for linux",
+            ),
             (&br#"{"architecture":"arm64"}"#[..], "it is for arm64, and this image for amd64"),
             (b"{}", "names no architecture"),
             (b"no", "its configuration: "),
@@ -363,5 +397,34 @@ mod tests {
             let error = check_architecture(config, Arch::Amd64, "x").unwrap_err();
             assert!(error.message().contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn of_an_index_for_several_systems_the_one_for_all_machines_with_linux_is_taken() {
+        let of = |platforms: &[(&str, &str, &str, &str)]| {
+            let manifests: Vec<Value> = platforms
+                .iter()
+                .map(|(digit, os, architecture, variant)| {
+                    let mut platform = serde_json::json!({"os": os, "architecture": architecture});
+                    if !variant.is_empty() {
+                        platform["variant"] = serde_json::json!(variant);
+                    }
+                    serde_json::json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 1,
+                        "digest": format!("sha256:{}", digit.repeat(64)), "platform": platform})
+                })
+                .collect();
+            let index = serde_json::json!({"schemaVersion": 2, "manifests": manifests});
+            match choose(index.to_string().as_bytes(), Arch::Amd64) {
+                Ok(Choice::Manifest(blob) | Choice::Index(blob)) => Ok(blob.sha256.hex()[..1].to_owned()),
+                Err(why) => Err(why),
+            }
+        };
+        let linux = ("a", "linux", "amd64", "");
+        let windows = [("b", "windows", "amd64", ""), ("c", "windows", "amd64", "")];
+        assert_eq!(of(&[windows[0], linux, windows[1]]).unwrap(), "a");
+        assert_eq!(of(&[("b", "linux", "amd64", "v3"), linux]).unwrap(), "a");
+        assert_eq!(of(&[linux, linux, ("d", "linux", "arm64", "v8")]).unwrap(), "a");
+        assert!(of(&windows).unwrap_err().contains("no image for amd64"));
+        assert!(of(&[linux, ("b", "linux", "amd64", "")]).unwrap_err().contains("2 images for amd64"));
     }
 }

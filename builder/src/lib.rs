@@ -14,6 +14,7 @@ pub mod lock;
 pub mod fetch;
 pub mod archive;
 pub mod base;
+mod kernel_module;
 pub mod layer;
 pub mod tree;
 pub mod final_layer;
@@ -30,6 +31,7 @@ pub mod lint;
 pub mod registry;
 
 pub(crate) mod address;
+pub mod certificates;
 pub mod cli;
 pub mod commands;
 pub(crate) mod container_image;

@@ -356,9 +356,11 @@ fn releases_that_are_not_what_was_asked_for_are_refused() {
     let changed = signed.replacen('a', "b", 1);
     let digests = fs::read_to_string(board.join(VERSION).join(format!("{DISK}.DIGESTS"))).unwrap();
     let kernels = fs::read_to_string(board.join(VERSION).join(format!("{KERNEL}.DIGESTS.asc"))).unwrap();
-    for (text, says) in
-        [(changed, "the signature does not count"), (digests, "there is none"), (kernels, "does not mention")]
-    {
+    for (text, says) in [
+        (changed, "the signature does not count"),
+        (digests, "no clear-signed document"),
+        (kernels, "does not mention"),
+    ] {
         fs::write(&list, text).unwrap();
         let (code, said) = place.refused(&["--set", disk]);
         assert!(code == Some(6) && said.contains(says), "{says}: {said}");

@@ -69,7 +69,8 @@ fn what_is_no_layer_or_no_name_is_an_error_with_its_exit_code() {
         (&["layer", "new", "acme", "--into", "absent"], 2, "there is no folder absent", "--into"),
     ] {
         let output = kiln(folder.path(), arguments);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
         assert!(said.contains(message) && said.contains(help), "{arguments:?}: {said}");
     }

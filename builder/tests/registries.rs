@@ -7,7 +7,7 @@ use kiln::definition::Definition;
 use kiln::error::Result;
 use kiln::registry;
 
-const CA: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+const CA: &str = include_str!("../../images/company/company-ca.crt");
 
 const REGISTRIES: &str = r#"
 [registries."docker.io"]
@@ -33,7 +33,8 @@ fn load(folder: &Path, runtime: &str, registries: &str) -> Result<Definition> {
     );
     fs::write(folder.join("x.toml"), definition).unwrap();
     fs::write(folder.join("ca.crt"), CA).unwrap();
-    fs::write(folder.join("other.crt"), CA.replace("MIIB", "MIIC")).unwrap();
+    fs::write(folder.join("other.crt"), [CA, CA].concat()).unwrap();
+    fs::write(folder.join("cut.crt"), &CA[..200]).unwrap();
     fs::write(folder.join("key.pem"), CA.replace("CERTIFICATE", "PRIVATE KEY")).unwrap();
     let layers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../layers");
     registry::load(&folder.join("x.toml"), &[], Some(&layers))
@@ -111,7 +112,7 @@ fn a_child_changes_one_key_of_a_registry() {
     let hosts = file(&definition, "etc/containerd/certs.d/docker.io/hosts.toml").unwrap();
     assert!(hosts.contains("https://mirror.example.com"));
     let ca = file(&definition, "etc/containerd/certs.d/docker.io/ca.crt").unwrap();
-    assert!(ca.contains("MIIC"));
+    assert_eq!(ca, [CA, CA].concat());
 }
 
 #[test]
@@ -164,7 +165,19 @@ fn wrong_registries_are_explained() {
             "containerd",
             "[registries.\"docker.io\"]\nmirrors = [\"https://me:pw@x\"]",
             "the address holds a login",
-            "without",
+            "no place for a login",
+        ),
+        (
+            "containerd",
+            "[registries.\"docker.io\"]\nmirrors = [\"https://x\", \"https://x\"]",
+            "the mirror https://x is there twice",
+            "remove one",
+        ),
+        (
+            "containerd",
+            "[registries.\"docker.io\"]\nca = \"cut.crt\"",
+            "certificate 1 is broken",
+            "export it again",
         ),
         (
             "containerd",

@@ -69,8 +69,12 @@ impl Place {
     }
 
     fn kiln(&self, words: &[&str]) -> Output {
+        self.kiln_alone(&[words, &["--mirror", "https://=mirror", "--offline"]].concat())
+    }
+
+    fn kiln_alone(&self, words: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
-        command.args(words).args(["--mirror", "https://=mirror", "--offline"]);
+        command.args(words);
         command.current_dir(self.folder.path()).stdin(Stdio::null());
         command.env("KILN_CACHE", self.path("store")).output().unwrap()
     }
@@ -117,9 +121,9 @@ fn openpgp(signer: &str, more: &str) -> String {
 #[test]
 fn a_clear_signed_list_counts_by_its_signer_alone() {
     let place = Place::new();
-    let list = "checksum = 'https://a.example/v1/signed'\n";
+    let checksum = "checksum = 'https://a.example/v1/signed'\n";
     let signer = fingerprint(&place.key.keyring());
-    place.define("", &format!("{list}{}", openpgp(&signer, "")));
+    place.define("", &format!("{checksum}{}", openpgp(&signer, "")));
     place.clear_sign();
     assert!(place.locked().contains(&format!("signer = \"{signer}\"")));
 
@@ -135,13 +139,26 @@ fn a_clear_signed_list_counts_by_its_signer_alone() {
     assert!(refusal.contains("signature does not count"), "{refusal}");
     assert!(refusal.contains("unsigned = [\"LAYER/ARTIFACT\"]"), "{refusal}");
 
+    // The signer's own list of one digest without a name is of any file.
+    let list = fs::read_to_string(place.path(&format!("{SITE}/list"))).unwrap();
+    place.put(&format!("{SITE}/list"), list.split(' ').next().unwrap());
+    place.clear_sign();
+    assert!(place.refusal().contains("the signed list does not name this file"));
+    place.put(&format!("{SITE}/list"), &list);
+    // What gpgv would unpack before it looks for a signature.
+    place.put(
+        &format!("{SITE}/signed"),
+        "-----BEGIN PGP MESSAGE-----\n\nyA==\n-----BEGIN PGP SIGNED MESSAGE-----\n",
+    );
+    assert!(place.refusal().contains("no clear-signed document"));
+
     // A key of the keyring that is not a signer.
     place.clear_sign();
     let other = "C9C370B246B09F6DBCFC744C34401015D1D2D386";
-    place.define("", &format!("{list}{}", openpgp(other, "")));
+    place.define("", &format!("{checksum}{}", openpgp(other, "")));
     let refusal = place.refusal();
     assert!(refusal.contains(&format!("the key {signer} made it, and {other} must")), "{refusal}");
-    place.define("unsigned = ['tool/tool']", &format!("{list}{}", openpgp(other, "")));
+    place.define("unsigned = ['tool/tool']", &format!("{checksum}{}", openpgp(other, "")));
     assert!(!place.locked().contains("signer"));
 }
 
@@ -160,6 +177,28 @@ fn a_detached_signature_is_of_the_list_or_of_the_artifact() {
     assert!(lock.contains("signer") && !lock.contains("unpublished"), "{lock}");
     place.put(&format!("{SITE}/tool"), "another program");
     assert!(place.refusal().contains("is not the one that the key"));
+
+    // Of the lines of a text: then files with other ends of lines would have the same signature.
+    place.put(&format!("{SITE}/tool"), "the program\n");
+    let home = place.path("key");
+    let words = ["--batch", "--yes", "--quiet", "--textmode", "--digest-algo"];
+    let sign = |digest: &str, more: &[&str]| {
+        let mut gpg = tool("gpg");
+        gpg.arg("--homedir")
+            .arg(&home)
+            .args(words)
+            .arg(digest)
+            .args(more)
+            .arg("--output")
+            .arg(at("tool.asc"));
+        gpg.arg("--detach-sign").arg(at("tool")).run("gpg").unwrap();
+    };
+    sign("SHA512", &[]);
+    assert!(place.refusal().contains("signed the lines of a text"));
+    sign("SHA1", &["--no-textmode"]);
+    assert!(place.refusal().contains("signature does not count"));
+    sign("SHA512", &["--no-textmode"]);
+    assert!(place.locked().contains("signer"));
 }
 
 #[test]
@@ -242,6 +281,20 @@ fn a_lock_from_before_the_signature_stays_and_its_next_change_asks_for_it() {
     let locked = place.kiln(&["lock", "x.toml"]);
     assert!(locked.status.success(), "{}", String::from_utf8_lossy(&locked.stderr));
     assert!(fs::read_to_string(place.path("x.lock")).unwrap().contains(&signer));
+}
+
+#[test]
+fn a_signer_whom_the_layer_no_longer_names_is_a_difference() {
+    let place = Place::new();
+    let signer = fingerprint(&place.key.keyring());
+    place.clear_sign();
+    let list = "checksum = 'https://a.example/v1/signed'\n";
+    place.define("", &format!("{list}{}", openpgp(&signer, "")));
+    place.locked();
+    place.define("", &format!("{list}{}", openpgp("C9C370B246B09F6DBCFC744C34401015D1D2D386", "")));
+    let planned = place.kiln_alone(&["plan", "x.toml"]);
+    let said = String::from_utf8_lossy(&planned.stdout).into_owned();
+    assert!(said.contains("another address, digest or signer than the lock"), "{said}");
 }
 
 #[test]

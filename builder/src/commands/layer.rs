@@ -38,7 +38,12 @@ fn check(args: &LayerCheckArgs, terminal: &Terminal) -> Result<ExitCode> {
     let verifier = if args.no_systemd { Verifier::Own } else { Verifier::of_this_machine() };
     let mut layers = Vec::new();
     for folder in &args.folders {
-        layers.push((folder, lint::check(folder, &Release, verifier)?));
+        let found = match lint::check(folder, &Release, verifier) {
+            // What is no layer does not keep the others from being looked at.
+            Err(error) if error.kind() == ErrorKind::Definition => vec![error],
+            found => found?,
+        };
+        layers.push((folder, found));
     }
     let shown: Vec<Value> = layers
         .iter()

@@ -1,14 +1,17 @@
 //! `kiln plan`
 
+use std::collections::BTreeSet;
+
 use indicatif::DecimalBytes;
 use serde::Serialize;
 
 use super::{Open, Terminal, earlier_lock, resolve};
 use crate::base::{self, Firmware};
 use crate::cli::PlanArgs;
-use crate::definition::plan::{BasePlan, Choice, ImagePlan, Origin};
+use crate::definition::plan::{BasePlan, Choice, ImagePlan, LayerPlan, Origin};
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::kernel_module;
 use crate::lock::preload::LockedImage;
 use crate::lock::{Lock, drift};
 use crate::part::modules::{self, MissingDrivers};
@@ -28,6 +31,16 @@ struct Summary<'a> {
     missing_drivers: Option<Vec<MissingDrivers>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     firmware: Option<Firmware>,
+    /// Modules that layers load and the kernel lacks.
+    not_loadable: Vec<NotLoadable>,
+}
+
+/// Modules in a file of a layer that the kernel lacks.
+#[derive(Serialize)]
+struct NotLoadable {
+    layer: String,
+    path: String,
+    modules: Vec<String>,
 }
 
 /// Shows the resolved definition, how its lock stands, and how much is missing from the store.
@@ -41,8 +54,11 @@ pub fn run(args: &PlanArgs, terminal: &Terminal) -> Result<()> {
     };
     let (in_store, to_fetch) = lock.as_ref().map_or((0, 0), |lock| count(lock, &store));
     let warnings = &resolved.warnings;
-    let missing_drivers =
-        lock.as_ref().map(|lock| missing_drivers(&resolved.plan, lock, &store)).transpose()?;
+    let modules = lock
+        .as_ref()
+        .map(|lock| kernel_modules(&resolved.plan, lock, &store))
+        .transpose()?
+        .flatten();
     let firmware = lock.as_ref().map(|lock| firmware(&resolved.plan, lock)).transpose()?;
     let shown = Summary {
         plan: &resolved.plan,
@@ -51,8 +67,9 @@ pub fn run(args: &PlanArgs, terminal: &Terminal) -> Result<()> {
         warnings,
         to_fetch,
         in_store,
-        missing_drivers: missing_drivers.flatten(),
+        missing_drivers: modules.as_ref().map(modules::lacking),
         firmware: firmware.flatten(),
+        not_loadable: modules.map(|modules| not_loadable(&resolved.plan, &modules)).unwrap_or_default(),
     };
     terminal.show(&shown, text)
 }
@@ -65,9 +82,24 @@ fn count(lock: &Lock, store: &Store) -> (usize, usize) {
     (present.len(), missing.len())
 }
 
-fn missing_drivers(plan: &ImagePlan, lock: &Lock, store: &Store) -> Result<Option<Vec<MissingDrivers>>> {
-    let modules = base::of(&plan.base)?.kernel_modules(&lock.base, store)?;
-    Ok(modules.map(|modules| modules::lacking(&modules)))
+/// Known once the kernel's packages are in the store.
+fn kernel_modules(plan: &ImagePlan, lock: &Lock, store: &Store) -> Result<Option<BTreeSet<String>>> {
+    base::of(&plan.base)?.kernel_modules(&lock.base, store)
+}
+
+/// What layers want to be loaded, and neither the kernel nor a file of a layer is.
+fn not_loadable(plan: &ImagePlan, modules: &BTreeSet<String>) -> Vec<NotLoadable> {
+    let own = plan.layers.iter().flat_map(LayerPlan::single_files).filter_map(kernel_module::in_file);
+    let modules: BTreeSet<String> = modules.iter().cloned().chain(own).collect();
+    let files = plan.layers.iter().flat_map(|layer| layer.files.iter().map(move |file| (layer, file)));
+    let lists =
+        files.filter(|(_, file)| file.path.contains("/modules-load.d/") && file.path.ends_with(".conf"));
+    let lacking = lists.filter_map(|(layer, file)| {
+        let names = modules::not_loadable(&String::from_utf8_lossy(&file.content), &modules);
+        let (layer, path) = (layer.name.clone(), file.path.clone());
+        (!names.is_empty()).then_some(NotLoadable { layer, path, modules: names })
+    });
+    lacking.collect()
 }
 
 fn firmware(plan: &ImagePlan, lock: &Lock) -> Result<Option<Firmware>> {
@@ -110,7 +142,7 @@ fn text(shown: &Summary<'_>) -> String {
         for artifact in &layer.artifacts {
             let origin = match &artifact.origin {
                 Origin::Url { url, signature: Some(_), .. } => {
-                    format!("{} {url} (with its upstream's signature)", artifact.version)
+                    format!("{} {url} (somebody whom the layer names must have signed it)", artifact.version)
                 }
                 Origin::Url { url, checksum: Some(_), .. } => format!("{} {url}", artifact.version),
                 Origin::Url { url, checksum: None, .. } => {
@@ -130,6 +162,12 @@ fn text(shown: &Summary<'_>) -> String {
     ));
     for MissingDrivers { devices, hardware, drivers } in shown.missing_drivers.iter().flatten() {
         lines.push(format!("kernel   lacks drivers of {devices} for {hardware}: {}", drivers.join(", ")));
+    }
+    for NotLoadable { layer, path, modules } in &shown.not_loadable {
+        lines.push(format!(
+            "kernel   lacks modules that the layer {layer} loads by /{path}: {}",
+            modules.join(", ")
+        ));
     }
     if let Some(Firmware { packages, size }) = shown.firmware {
         let size = DecimalBytes(size);

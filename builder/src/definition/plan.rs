@@ -281,6 +281,17 @@ pub struct LayerPlan {
     pub extension: bool,
 }
 
+impl LayerPlan {
+    /// The paths of its files, and of artifacts that are one file.
+    pub fn single_files(&self) -> impl Iterator<Item = &str> {
+        let artifacts = self.artifacts.iter().filter_map(|artifact| match &artifact.place {
+            Place::File { path, .. } => Some(path.as_str()),
+            Place::Archive(_) => None,
+        });
+        self.files.iter().map(|file| file.path.as_str()).chain(artifacts)
+    }
+}
+
 /// One thing to fetch for a layer.
 #[derive(Debug, Clone, Serialize)]
 pub struct ArtifactPlan {

@@ -11,7 +11,9 @@ use super::image_spec::RegistrySpec;
 use super::layer::check_url;
 use super::plan::{FilePlan, LayerPlan};
 use super::source::{Step, source_of};
+use crate::address;
 use crate::at;
+use crate::certificates;
 use crate::error::Result;
 
 /// The largest file of CAs, in bytes.
@@ -88,7 +90,13 @@ impl<'a> Reader<'a> {
         let mirrors = spec.mirrors.iter().flatten().enumerate();
         let mirrors = mirrors
             .map(|(index, mirror)| self.mirror(mirror, &at!["registries", host, "mirrors", index]))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
+        let all = spec.mirrors.iter().flatten();
+        if let Some(twice) =
+            all.clone().find(|mirror| all.clone().filter(|other| other == mirror).count() > 1)
+        {
+            return fail(&format!("the mirror {twice} is there twice"), "remove one of them");
+        }
         let ca = spec.ca.as_ref().map(|file| self.ca(file, &at!["registries", host, "ca"])).transpose()?;
         Ok(Registry { host, mirrors, ca })
     }
@@ -96,7 +104,12 @@ impl<'a> Reader<'a> {
     fn mirror(&self, address: &'a str, place: &[Step]) -> Result<Mirror<'a>> {
         const HELP: &str = "write https://HOST, or https://HOST/NAMES for a mirror of several registries";
         if let Some(source) = source_of(&self.composed.sources, place) {
-            check_url(source, place, address, HELP)?;
+            check_url(source, place, address, HELP).map_err(|error| match address::secret(address) {
+                Some(_) => error.other_help(
+                    "remove it: a node's image has no place for a login; choose a mirror that wants none",
+                ),
+                None => error,
+            })?;
         }
         let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
         let (host, names) = rest.split_once('/').unwrap_or((rest, ""));
@@ -125,19 +138,19 @@ impl<'a> Reader<'a> {
             Err(error) => return fail(error.to_string(), "check the file's permissions"),
         };
         let has = |words: &str| String::from_utf8_lossy(&pem).contains(words);
-        if has("PRIVATE KEY-----") {
+        if has("PRIVATE KEY") {
             return fail(
                 "it holds a private key".into(),
                 "every machine would have it: name the certificate alone",
             );
         }
-        if !has("-----BEGIN CERTIFICATE-----") {
-            return fail(
-                "it has no certificate in PEM".into(),
-                "convert it: openssl x509 -inform DER -in FILE",
-            );
+        match certificates::count(&pem) {
+            Ok(0) => {
+                fail("it has no certificate in PEM".into(), "convert it: openssl x509 -inform DER -in FILE")
+            }
+            Ok(_) => Ok(pem),
+            Err(why) => fail(why, "export it again; openssl x509 -noout -text -in FILE shows what is in it"),
         }
-        Ok(pem)
     }
 }
 

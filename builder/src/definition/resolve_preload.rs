@@ -99,7 +99,12 @@ impl Image<'_> {
                     .help("write one of them"));
             }
         };
-        let reference = self.whole(&self.at("reference"), reference)?.1;
+        let (written, reference) = self.whole(&self.at("reference"), reference)?;
+        if written.contains('@') {
+            return Err(self.error("reference", "a digest in the name is that of a registry's image").help(
+                "leave it out, and write sha256 = \"…\" of the file, or of the manifest for a folder",
+            ));
+        }
         Ok(PreloadPlan { reference, from, sha256: *sha256 })
     }
 
@@ -130,7 +135,12 @@ impl Image<'_> {
             None => {
                 let shown = address::shown_alone(&reference);
                 let message = format!("\"{shown}\" is not the name of an image with its tag");
-                Err(self.composed.error(path, &message).help("write registry/name:tag"))
+                let source = source_of(&self.composed.sources, path);
+                let error = match source.filter(|_| shown != reference) {
+                    Some(source) => source.secret_error_at(path, &message),
+                    None => self.composed.error(path, &message),
+                };
+                Err(error.help("write registry/name:tag"))
             }
         }
     }

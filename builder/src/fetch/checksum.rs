@@ -75,6 +75,14 @@ pub fn find(document: &[u8], file_name: &str) -> Result<Expected> {
     strongest(&matching, file_name)
 }
 
+/// Whether the document has an entry with the name of the file at `file_name`, not only a digest without one.
+pub fn names(document: &[u8], file_name: &str) -> bool {
+    let text = String::from_utf8_lossy(document);
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let named = |entry: &Entry<'_>| entry.name.is_some_and(|name| shared_components(name, file_name) > 0);
+    entries(&lines).iter().any(named)
+}
+
 /// A line of a checksum file: a digest, and its file name if the line has one.
 #[derive(Debug, Clone)]
 struct Entry<'a> {

@@ -61,8 +61,24 @@ impl FinalLayer {
     }
 }
 
+/// What of the layers systemd will never look at, one line each.
+pub fn unheard(below: &Tree, plan: &ImagePlan) -> Vec<String> {
+    if matches!(plan.base, BasePlan::Vendor(_)) {
+        return Vec::new();
+    }
+    let files = plan
+        .layers
+        .iter()
+        .flat_map(|layer| layer.files.iter().map(|file| (layer.name.as_str(), file.path.as_str())));
+    units::unheard(below, files, &enabled(plan))
+}
+
+fn enabled(plan: &ImagePlan) -> Vec<String> {
+    plan.layers.iter().flat_map(|layer| layer.enable.clone()).collect()
+}
+
 fn enabled_units(below: &Tree, plan: &ImagePlan) -> Result<Tree> {
-    let enable: Vec<String> = plan.layers.iter().flat_map(|layer| layer.enable.clone()).collect();
+    let enable = enabled(plan);
     let mask: Vec<String> = plan.layers.iter().flat_map(|layer| layer.mask.clone()).collect();
     units::enable(below, &enable, &mask)
 }

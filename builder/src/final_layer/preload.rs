@@ -31,6 +31,9 @@ pub const FOLDER: &str = "usr/lib/kiln/preload";
 /// The type of a manifest that names none itself, and of those made here.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
+/// The type of one that Docker's registry made first.
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
 /// Adds `images` for `arch` to `top`, in their order. Compressed archives are unpacked to `spool`.
 ///
 /// # Errors
@@ -132,6 +135,9 @@ impl Source<'_> {
         check_architecture(&self.document(first)?, self.arch, &self.image.from.written)?;
         let value: Value = serde_json::from_slice(&manifest).unwrap_or_default();
         let media_type = value.get("mediaType").and_then(Value::as_str).unwrap_or(MANIFEST).to_owned();
+        if ![MANIFEST, DOCKER_MANIFEST].contains(&media_type.as_str()) {
+            return Err(self.failed(&format!("a manifest of the type {media_type} is not known")));
+        }
         let layers = blobs[1..].iter().map(|(digest, _)| *digest).collect();
         Ok(Image { media_type, config: *config, layers, manifest, blobs })
     }

@@ -2,6 +2,7 @@
 
 use super::unit_file;
 use super::{Finding, place::UNITS};
+use crate::certificates;
 use crate::definition::plan::FilePlan;
 
 /// Folders in which only files with this ending are read, and the program that reads them.
@@ -22,6 +23,9 @@ type Line<'a> = (usize, &'a str);
 pub fn check(file: &FilePlan) -> Vec<Finding> {
     let mut findings = mode(file);
     findings.extend(ending(file));
+    if file.path.starts_with("usr/local/share/ca-certificates/") {
+        findings.extend(certificate(&file.content));
+    }
     let Ok(text) = std::str::from_utf8(&file.content) else { return findings };
     findings.extend(secret(text));
     if text.contains("\r\n") && (text.starts_with("#!") || is_configuration(&file.path)) {
@@ -32,7 +36,6 @@ pub fn check(file: &FilePlan) -> Vec<Finding> {
     match file.path.rsplit_once('/') {
         Some(("etc/sysctl.d" | "usr/lib/sysctl.d", _)) => findings.extend(sysctl(text)),
         Some(("etc/modules-load.d" | "usr/lib/modules-load.d", _)) => findings.extend(modules(text)),
-        Some(("usr/local/share/ca-certificates", _)) => findings.extend(certificate(text)),
         _ if unit_file::is_one(&file.path) => findings.extend(unit_file::check(&file.path, text)),
         _ => {}
     }
@@ -133,10 +136,12 @@ fn modules(text: &str) -> Vec<Finding> {
         .collect()
 }
 
-fn certificate(text: &str) -> Option<Finding> {
-    let count = lines(text).filter(|(_, line)| *line == "-----BEGIN CERTIFICATE-----").count();
-    (count != 1).then(|| {
-        let help = "one PEM file for each certificate: openssl x509 -in FILE -out NAME.crt";
-        (format!("it has {count} certificates in PEM"), help.to_owned())
-    })
+fn certificate(pem: &[u8]) -> Option<Finding> {
+    let help = "one PEM file for each certificate: openssl x509 -in FILE -out NAME.crt";
+    let message = match certificates::count(pem) {
+        Ok(1) => return None,
+        Ok(count) => format!("it has {count} certificates in PEM"),
+        Err(why) => why,
+    };
+    Some((message, help.to_owned()))
 }

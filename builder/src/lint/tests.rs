@@ -68,7 +68,7 @@ const fn case(
     Case { title, from, to, finding, help }
 }
 
-const CASES: [Case; 33] = [
+const CASES: [Case; 34] = [
     case("an unknown key", "summary", "sumary", "unknown key \"sumary\"", "summary"),
     case("a summary that says nothing", "a unit and a setting", " ", "not one line", "kiln plan shows it"),
     case(
@@ -219,6 +219,13 @@ const CASES: [Case; 33] = [
         "/etc/sysctl.d/90-x.conf",
         "/usr/local/share/ca-certificates/x.crt",
         "0 certificates in PEM",
+        "openssl x509",
+    ),
+    case(
+        "a certificate that is cut off",
+        "/etc/sysctl.d/90-x.conf\"\ncontent = \"vm.max_map_count = 262144",
+        "/usr/local/share/ca-certificates/x.crt\"\ncontent = \"-----BEGIN CERTIFICATE-----\\nMIIB",
+        "certificate 1 is broken",
         "openssl x509",
     ),
     case(
@@ -396,5 +403,21 @@ fn systemd_is_asked_about_lines_of_units_and_drop_ins() {
             Some(start) => assert!(said.is_some_and(|said| said.starts_with(start)), "{path}: {found:?}"),
             None => assert_eq!(said, None, "{path}"),
         }
+    }
+}
+
+#[test]
+fn what_a_shell_gets_in_quotes_is_no_argument_of_systemd() {
+    let unit = |command: &str| format!("[Service]\nExecStart={command}\n");
+    let path = "usr/lib/systemd/system/x.service";
+    for command in [
+        "/bin/sh -c 'date; echo hello > /run/x | logger'",
+        "/bin/sh -c \"a && b\"",
+        "/bin/sh -c 'it\\'s > x'",
+    ] {
+        assert_eq!(unit_file::check(path, &unit(command)), [], "{command}");
+    }
+    for command in ["/bin/date > /run/x", "/bin/sh -c 'date' | logger"] {
+        assert_eq!(unit_file::check(path, &unit(command)).len(), 1, "{command}");
     }
 }

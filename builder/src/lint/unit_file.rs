@@ -72,7 +72,8 @@ pub fn check(path: &str, text: &str) -> Vec<Finding> {
         }
     }
     for Assignment { number, section, key, value } in &unit.assignments {
-        let word = value.split_whitespace().find(|word| SHELL.contains(word));
+        let bare = without_quoted(value);
+        let word = bare.split_whitespace().find(|word| SHELL.contains(word));
         if let Some(word) = word.filter(|_| *section == "Service" && key.starts_with("Exec")) {
             let message =
                 format!("line {number}: \"{word}\" in {key} is an argument, because systemd runs no shell");
@@ -84,6 +85,22 @@ pub fn check(path: &str, text: &str) -> Vec<Finding> {
         findings.push(("it starts no program".to_owned(), "add ExecStart= to [Service]".to_owned()));
     }
     findings
+}
+
+/// A command line without what stands in quotes (systemd.syntax(7), "QUOTING").
+fn without_quoted(line: &str) -> String {
+    let (mut open, mut bare) = (None, String::new());
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        match open {
+            _ if character == '\\' => drop(characters.next()),
+            Some(quote) if quote == character => open = None,
+            Some(_) => {}
+            None if matches!(character, '"' | '\'') => open = Some(character),
+            None => bare.push(character),
+        }
+    }
+    bare
 }
 
 struct Assignment<'a> {
@@ -118,8 +135,10 @@ impl<'a> Unit<'a> {
                 continue;
             };
             let mut value = value.trim().to_owned();
-            while let Some(start) = value.strip_suffix('\\') {
-                value = format!("{start} {}", lines.next().map_or("", |(_, next)| next));
+            while value.ends_with('\\') {
+                value.pop();
+                value.push(' ');
+                value.push_str(lines.next().map_or("", |(_, next)| next));
             }
             let key = key.trim();
             match unit.sections.last() {

@@ -44,7 +44,10 @@ impl ArtifactRequest<'_> {
             Some(Checksum::Pinned(digest)) => *digest == pin.sha256,
             Some(Checksum::File(_)) | None => true,
         };
+        // A signer whom the layer no longer names. A pin without one may be older than the layer's wish.
+        let other = self.signature.is_some() && pin.signer.is_some() && !self.is_signed_in(pin);
         pin.layer == self.layer.name
+            && !other
             && pin.name == self.artifact.name
             && pin.version == self.artifact.version
             && pin.url == self.url
@@ -86,7 +89,7 @@ pub fn differences(plan: &ImagePlan, lock: &Lock) -> Vec<String> {
                 ));
             }
             Some(_) => differences
-                .push(format!("{name}: the definition has another address or digest than the lock")),
+                .push(format!("{name}: the definition has another address, digest or signer than the lock")),
         }
     }
     for pin in &lock.artifacts {

@@ -12,7 +12,7 @@ use crate::definition::snapshot::Snapshot;
 use crate::definition::source::suggestion;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::{Document, Fetcher, FirstUse, LARGEST_CHECKSUM_FILE};
+use crate::fetch::{Document, Fetcher, FirstUse, LARGEST_CHECKSUM_FILE, checksum};
 use crate::signature::{self, Signed, Subject};
 
 /// What to do about a signature that does not count.
@@ -198,7 +198,8 @@ fn ask(want: &ArtifactRequest<'_>, policy: &Policy, fetcher: &Fetcher<'_>) -> Re
     }
 }
 
-/// What the checksum file at `address` says. One that must be signed may come from anywhere.
+/// What the checksum file at `address` says. A signature does not tell whether a list is of this version, so
+/// that one which is signed comes from places that somebody vouches for as well.
 fn listed(want: &ArtifactRequest<'_>, address: &str, fetcher: &Fetcher<'_>) -> Result<Answer> {
     let (list, mirror, signer) = match want.signature {
         None => {
@@ -206,9 +207,13 @@ fn listed(want: &ArtifactRequest<'_>, address: &str, fetcher: &Fetcher<'_>) -> R
             (bytes, mirror.map(|mirror| mirror.to_string()), None)
         }
         Some(signature) => {
-            let list = fetcher.signed_document(address, LARGEST_CHECKSUM_FILE)?.bytes;
-            let Signed { text, signer } = check(signature, Subject::List(&list), address, fetcher)?;
-            (text, None, Some(signer))
+            let Document { bytes, mirror } = fetcher.document(address, LARGEST_CHECKSUM_FILE)?;
+            let Signed { text, signer } = check(signature, Subject::List(&bytes), address, fetcher)?;
+            if !checksum::names(&text, want.url) {
+                let message = format!("{address}: the signed list does not name this file");
+                return Err(Error::new(ErrorKind::Verification, message).help(UNSIGNED));
+            }
+            (text, mirror.map(|mirror| mirror.to_string()), Some(signer))
         }
     };
     let (sha256, size) = fetcher.listed(&want.artifact.name, want.url, &list, address)?;

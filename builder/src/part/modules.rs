@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::assembly::Packages;
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::kernel_module::normal;
 use crate::part::{compression, firmware};
 use crate::tree::{Body, Node, Tree};
 
@@ -159,6 +160,13 @@ pub fn lacking(modules: &BTreeSet<String>) -> Vec<MissingDrivers> {
         (!drivers.is_empty()).then_some(MissingDrivers { devices, hardware, drivers })
     };
     rows.filter_map(missing).collect()
+}
+
+/// The names in `text`, a file of modules-load.d(5), that a kernel with these modules lacks.
+pub fn not_loadable(text: &str, modules: &BTreeSet<String>) -> Vec<String> {
+    let lines = text.lines().map(str::trim);
+    let names = lines.filter(|line| !line.is_empty() && !line.starts_with(['#', ';'])).map(normal);
+    names.filter(|name| !modules.contains(name)).collect()
 }
 
 /// Chooses the modules that the initrd needs.
@@ -381,11 +389,6 @@ fn module_name(path: &str) -> String {
 /// The name of the decompressed file in the initrd.
 fn file_name(path: &str) -> String {
     format!("{}.ko", module_name(path))
-}
-
-/// The kernel makes no difference between `-` and `_` in names.
-fn normal(name: &str) -> String {
-    name.replace('-', "_")
 }
 
 #[cfg(test)]

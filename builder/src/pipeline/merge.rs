@@ -28,6 +28,9 @@ pub(super) fn merge(
         .collect();
     let merged = merge::merge(&below)?.tree;
 
+    for line in final_layer::unheard(&merged, builder.plan) {
+        builder.session.progress.note(&format!("warning: {line}"));
+    }
     let store = &builder.session.store;
     let made = FinalLayer::of(&merged, builder.plan, builder.lock, layers, store, builder.scratch)?;
     let packed = final_layer::pack(store, &made, builder.epoch)?;

@@ -67,12 +67,19 @@ impl<'a> Keys<'a> {
     /// # Errors
     /// As there.
     pub fn signed_text_by(&self, document: &[u8]) -> Result<(Vec<u8>, String)> {
+        if !is_clear_signed(document) {
+            return Err(Error::new(
+                ErrorKind::Verification,
+                "the signature does not count: this is no clear-signed document",
+            )
+            .help("name the file that upstream has signed with gpg --clear-sign"));
+        }
         let [signed, text] = ["signed", "text"].map(|name| self.scratch.join(name));
         fs::write(&signed, document).at("writing", &signed)?;
         if text.exists() {
             fs::remove_file(&text).at("removing", &text)?;
         }
-        let signer = self.check(&["--output".as_ref(), &text, &signed])?;
+        let signer = self.check(&["--output".as_ref(), &text, &signed], Class::Any)?;
         Ok((fs::read(&text).at("reading", &text)?, signer))
     }
 
@@ -84,27 +91,49 @@ impl<'a> Keys<'a> {
     pub fn check_detached(&self, signature: &[u8], path: &Path) -> Result<String> {
         let file = self.scratch.join("signature");
         fs::write(&file, signature).at("writing", &file)?;
-        self.check(&[&file, path])
+        self.check(&[&file, path], Class::Bytes)
     }
 
-    fn check(&self, arguments: &[&Path]) -> Result<String> {
+    fn check(&self, arguments: &[&Path], class: Class) -> Result<String> {
         let mut command = tool("gpgv");
-        command.args(["--status-fd", "1", "--keyring"]).arg(&self.file).args(arguments);
+        command
+            .args(["--status-fd", "1", "--weak-digest", "SHA1", "--weak-digest", "RIPEMD160", "--keyring"])
+            .arg(&self.file)
+            .args(arguments);
         // The verdict is in the status lines: an exit code does not tell who has signed.
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
         let child = command.start(PACKAGE)?;
         let output = child
             .wait_with_output()
             .map_err(|error| Error::new(ErrorKind::Tool, format!("waiting for gpgv: {error}")))?;
-        verdict(&String::from_utf8_lossy(&output.stdout), self.pinned).map_err(|why| {
+        verdict(&String::from_utf8_lossy(&output.stdout), self.pinned, class).map_err(|why| {
             Error::new(ErrorKind::Verification, format!("the signature does not count: {why}"))
                 .help("take the file from the publisher itself; if its key has changed, get the new one from there too")
         })
     }
 }
 
+/// Kinds of signatures (RFC 9580 §5.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Of bytes or of a text.
+    Any,
+    /// Of bytes: type 0x00.
+    Bytes,
+}
+
+/// Whether gpgv reads `document` as a clear-signed text, and not as packets, which may be compressed.
+fn is_clear_signed(document: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(document) else { return false };
+    if !document.first().is_some_and(u8::is_ascii) {
+        return false;
+    }
+    let first = text.lines().map(str::trim_start).find(|line| line.starts_with("-----BEGIN PGP"));
+    first.is_some_and(|line| line.trim_end() == "-----BEGIN PGP SIGNED MESSAGE-----")
+}
+
 /// The primary key that counts, by gpgv's status lines (GnuPG's doc/DETAILS, "General status codes").
-fn verdict(status: &str, pinned: &[&str]) -> Result<String, String> {
+fn verdict(status: &str, pinned: &[&str], class: Class) -> Result<String, String> {
     let mut good = false;
     let mut why = None;
     for line in status.lines() {
@@ -120,6 +149,11 @@ fn verdict(status: &str, pinned: &[&str]) -> Result<String, String> {
             "GOODSIG" => {
                 good = true;
                 continue;
+            }
+            "VALIDSIG" if good && class == Class::Bytes && rest.get(8).is_none_or(|class| *class != "00") => {
+                format!(
+                    "the key {who} signed the lines of a text, whose ends may differ, and not these bytes"
+                )
             }
             // The last word is the primary key of the key that signed.
             "VALIDSIG" if good => match rest.last() {

@@ -132,7 +132,7 @@ fn another_key_and_another_text_are_refused_by_name() {
         (foreign.as_slice(), keys.as_slice(), "an unknown key"),
         (&foreign, &both, "must"),
         (changed.as_bytes(), &keys, "is not the one"),
-        (b"text\n", &keys, "there is none"),
+        (b"text\n", &keys, "no clear-signed document"),
         (&own[..own.len() / 2], &keys, "no"),
     ] {
         let error = checked(keys, &primary, document).unwrap_err();

@@ -41,7 +41,7 @@ fn a_list_counts_only_with_the_signature_that_the_definition_asks_for() {
 
     // No signature in the list, and none beside it.
     place.define(BASE);
-    place.refuse("lock x.toml", &[], 6, "there is none");
+    place.refuse("lock x.toml", &[], 6, "no clear-signed document");
     place.define(&format!("{BASE}signature = 'vendor/root.tar'\n"));
     place.refuse("lock x.toml", &[], 6, "the signature does not count");
 

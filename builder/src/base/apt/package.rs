@@ -9,6 +9,7 @@ use std::path::Path;
 use crate::archive::deb;
 use crate::base::stanza::Stanza;
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::kernel_module::in_file;
 
 /// The largest control file that is read. Real ones have a few hundred bytes, the largest some ten thousand.
 const CONTROL_LIMIT: u64 = 1 << 20;
@@ -89,19 +90,12 @@ fn read_modules(reader: impl Read) -> std::io::Result<BTreeSet<String>> {
         if path.ends_with("/modules.builtin") {
             let mut text = String::new();
             entry.take(LIST_LIMIT).read_to_string(&mut text)?;
-            modules.extend(text.lines().filter_map(module_name));
+            modules.extend(text.lines().filter_map(in_file));
         } else {
-            modules.extend(module_name(&path));
+            modules.extend(in_file(&path));
         }
     }
     Ok(modules)
-}
-
-/// The name under which the kernel knows the module in a file; `None` for other files.
-fn module_name(path: &str) -> Option<String> {
-    let file = path.rsplit('/').next()?;
-    let (name, compression) = file.split_once(".ko")?;
-    ["", ".gz", ".xz", ".zst"].contains(&compression).then(|| name.replace('-', "_"))
 }
 
 fn read_control(reader: impl Read) -> std::io::Result<Option<String>> {

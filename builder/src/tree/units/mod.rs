@@ -15,6 +15,8 @@ const FOLDERS: [&str; 2] = [LOCAL, "usr/lib/systemd/system"];
 /// The keys of `[Install]` that create links, with the suffix of the link's folder.
 const FOLDER_KEYS: [(&str, &str); 3] =
     [("WantedBy", "wants"), ("RequiredBy", "requires"), ("UpheldBy", "upholds")];
+/// Kinds of units that exist as files.
+const LASTING: [&str; 5] = [".service", ".socket", ".timer", ".path", ".target"];
 const MASKED: &str = "/dev/null";
 
 /// The links that enable the units `enable` and mask the units `mask` in `tree`, without the links that exist
@@ -35,6 +37,40 @@ pub fn enable(tree: &Tree, enable: &[String], mask: &[String]) -> Result<Tree> {
         links.enable(unit, true)?;
     }
     Ok(links.new)
+}
+
+/// What systemd will never look at, one line each: those of the `drop_ins` of layers that change a unit which
+/// `tree` lacks, and targets of the units `enable` that are not there. Templates and units that programs make
+/// at run time are left out.
+pub fn unheard<'a>(
+    tree: &Tree,
+    drop_ins: impl IntoIterator<Item = (&'a str, &'a str)>,
+    enable: &[String],
+) -> Vec<String> {
+    let links = Links { tree, new: Tree::default(), done: BTreeSet::new() };
+    let is_missing = |unit: &str| {
+        let made_by_systemd =
+            unit.contains(['@', '%']) || unit.rsplit_once('.').is_none_or(|(stem, _)| stem.ends_with('-'));
+        LASTING.iter().any(|ending| unit.ends_with(ending)) && !made_by_systemd && links.locate(unit).is_err()
+    };
+    let mut lines = Vec::new();
+    for (layer, path) in drop_ins {
+        let unit = FOLDERS.iter().find_map(|folder| path.strip_prefix(folder)?.strip_prefix('/'));
+        let unit = unit.and_then(|rest| rest.split_once(".d/")).map(|(unit, _)| unit);
+        if let Some(unit) = unit.filter(|unit| is_missing(unit)) {
+            lines.push(format!("the layer {layer} changes {unit}, which the image does not have: /{path}"));
+        }
+    }
+    for unit in enable {
+        let Ok(install) = links.find(unit).and_then(|found| links.install(unit, &found)) else { continue };
+        let targets = FOLDER_KEYS.iter().flat_map(|(key, _)| install.all(key));
+        let missing = targets.filter(|target| is_missing(target));
+        lines.extend(
+            missing
+                .map(|target| format!("{unit} is to be started by {target}, which the image does not have")),
+        );
+    }
+    lines
 }
 
 struct Links<'a> {

@@ -161,3 +161,34 @@ fn mistakes_are_told_with_near_names() {
     }
     assert!(run(&tree, &[], &["kublet.service"]).unwrap_err().message().contains("there is no unit"));
 }
+
+#[test]
+fn what_systemd_never_looks_at_is_told() {
+    let tree = tree(&[
+        ("here.service", "[Install]\nWantedBy=multiuser.target multi-user.target\n"),
+        ("multi-user.target", ""),
+        ("getty@.service", ""),
+    ]);
+    let drop_ins = [
+        "etc/systemd/system/here.service.d/a.conf",
+        "usr/lib/systemd/system/gone.service.d/a.conf",
+        "usr/lib/systemd/system/getty@tty1.service.d/a.conf",
+        "usr/lib/systemd/system/service.d/a.conf",
+        "usr/lib/systemd/system/cri-containerd-.scope.d/a.conf",
+        "usr/lib/systemd/system/run-x-.mount.d/a.conf",
+        "etc/systemd/journald.conf.d/a.conf",
+        "etc/other.service.d/a.conf",
+    ];
+    let told = unheard(
+        &tree,
+        drop_ins.map(|path| ("mine", path)),
+        &["here.service".to_owned(), "gone.service".to_owned()],
+    );
+    assert_eq!(
+        told,
+        [
+            "the layer mine changes gone.service, which the image does not have: /usr/lib/systemd/system/gone.service.d/a.conf",
+            "here.service is to be started by multiuser.target, which the image does not have",
+        ]
+    );
+}
