@@ -146,7 +146,7 @@ impl Affected {
         }
         self.versions
             .iter()
-            .any(|affected| affected == version)
+            .any(|affected| affected == version || order.is(affected, Ordering::Equal, version))
             .then(|| Hit { fixed: self.ranges.iter().find_map(|range| range.fixed_after(version, order)) })
     }
 }
@@ -165,7 +165,10 @@ impl Range {
         let mut is_affected = false;
         for event in events {
             match event {
-                Event::Introduced(from) if from == "0" || order.is_at_least(version, from) => {
+                // A beginning that is no version hides nothing.
+                Event::Introduced(from)
+                    if from == "0" || order.compare(version, from).is_none_or(Ordering::is_ge) =>
+                {
                     is_affected = true
                 }
                 Event::Fixed(fixed) if order.is_at_least(version, fixed) => is_affected = false,

@@ -101,6 +101,23 @@ fn every_kind_of_event_counts() {
 }
 
 #[test]
+fn what_is_no_version_in_a_record_hides_nothing() {
+    let record = |affected: &str| {
+        format!(
+            r#"{{"id": "X", "affected": [{{"package": {{"ecosystem": "Go", "name": "x"}}, {affected}}}]}}"#
+        )
+    };
+    for (affected, is_hit) in [
+        (r#""ranges": [{"type": "SEMVER", "events": [{"introduced": "abc"}]}]"#, true),
+        (r#""ranges": [{"type": "SEMVER", "events": [{"introduced": "abc"}, {"fixed": "1.2.0"}]}]"#, false),
+        (r#""versions": ["v1.2.3"]"#, true),
+        (r#""versions": ["v1.2.4"]"#, false),
+    ] {
+        assert_eq!(fixed(&record(affected), &component("Go", "x", "1.2.3")).is_some(), is_hit, "{affected}");
+    }
+}
+
+#[test]
 fn an_advisory_counts_once_for_each_vulnerability_and_none_that_was_withdrawn() {
     let components = [component("Ubuntu:24.04:LTS", "linux", "6.8.0-1.1")];
     let by_name = by_name(&components);
