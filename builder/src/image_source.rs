@@ -187,6 +187,9 @@ pub fn verified(bytes: Vec<u8>, blob: &Blob, title: &str) -> Result<Vec<u8>> {
 /// [`ErrorKind::Io`].
 pub fn first_bytes(path: &Path, count: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
+    if !path.metadata().at("reading", path)?.is_file() {
+        return Err(Error::new(ErrorKind::Archive, format!("{} is not a regular file", path.display())));
+    }
     let file = File::open(path).at("opening", path)?;
     file.take(count).read_to_end(&mut bytes).at("reading", path)?;
     Ok(bytes)
@@ -380,6 +383,14 @@ mod tests {
         let error = found(&["a.example/x:1"]).unwrap_err();
         assert_eq!(error, "it has no docker.io/library/busybox:1, but a.example/x:1");
         assert!(named(b"{}", "x").is_err() && named(b"[", "x").is_err());
+    }
+
+    #[test]
+    fn a_pipe_in_place_of_a_document_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(INDEX);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(first_bytes(&path, 1).unwrap_err().message().contains("not a regular file"));
     }
 
     #[test]

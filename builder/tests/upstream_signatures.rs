@@ -326,6 +326,15 @@ fn a_mirror_has_the_signatures_that_a_lock_asks_for() {
 }
 
 #[test]
+fn a_pipe_in_place_of_a_list_is_refused_and_not_waited_for() {
+    let place = Place::new();
+    let signer = fingerprint(&place.key.keyring());
+    place.define("", &format!("checksum = 'https://a.example/v1/signed'\n{}", openpgp(&signer, "")));
+    nix::unistd::mkfifo(&place.path(&format!("{SITE}/signed")), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(place.refusal().contains("not a regular file"));
+}
+
+#[test]
 fn what_no_signature_can_be_is_refused_with_its_line() {
     let place = Place::new();
     let list = "checksum = 'https://a.example/v1/signed'\n";

@@ -26,6 +26,10 @@ pub fn each(path: &Path, visit: &mut dyn FnMut(Record)) -> Result<()> {
         let known = |path: &Path| path.is_dir() || is(path, "json") || is(path, "zip");
         return entries.iter().filter(|path| known(path)).try_for_each(|path| each(path, visit));
     }
+    if !metadata.is_file() {
+        let message = format!("{} is not a regular file", path.display());
+        return Err(Error::new(ErrorKind::Archive, message).help("name a folder of records, or a zip file"));
+    }
     if is(path, "zip") {
         return each_in_zip(path, visit);
     }
@@ -47,7 +51,7 @@ fn each_in_zip(path: &Path, visit: &mut dyn FnMut(Record)) -> Result<()> {
     for index in 0..archive.len() {
         let entry = archive.by_index(index).map_err(broken)?;
         let name = entry.name().map_err(broken)?.into_owned();
-        if entry.is_file() && name.ends_with(".json") {
+        if entry.is_file() && is(Path::new(&name), "json") {
             visit(record(entry, &format!("{name} in {}", path.display()))?);
         }
     }

@@ -76,7 +76,7 @@ fn summary(layer: &LayerAlone) -> Option<Error> {
 
 fn readme(folder: &Path) -> Option<Error> {
     let path = folder.join("README.md");
-    let text = fs::read_to_string(&path).unwrap_or_default();
+    let text = if path.is_file() { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
     text.trim().is_empty().then(|| {
         Error::new(ErrorKind::Definition, format!("{} is missing or empty", path.display()))
             .help("say there what the layer does, what it provides, and what can be set")
