@@ -8,6 +8,9 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::join::patches::{self, Patch};
 use crate::paths;
 
+/// The `apiVersion` of a KubeletConfiguration.
+pub const API_VERSION: &str = "kubelet.config.k8s.io/v1beta1";
+
 /// systemd-resolved lists its upstream servers in this file. Its `/etc/resolv.conf` names only itself, and
 /// pods cannot reach that address.
 pub const RESOLVED: &str = paths::RESOLVED_CONF;
@@ -63,7 +66,7 @@ pub fn configuration(
 fn complete(document: &mut Value, defaults: &Defaults<'_>) {
     let ca =
         format!("{}/ca.crt", defaults.certificates_dir.unwrap_or(paths::CERTIFICATES).trim_end_matches('/'));
-    default(document, &["apiVersion"], json!("kubelet.config.k8s.io/v1beta1"));
+    default(document, &["apiVersion"], json!(API_VERSION));
     default(document, &["kind"], json!("KubeletConfiguration"));
     default(document, &["staticPodPath"], json!(paths::MANIFESTS));
     if let Some(address) = defaults.service_subnet.and_then(dns_address) {

@@ -19,7 +19,7 @@ use crate::host::cri::CgroupDriver;
 use crate::host::files;
 use crate::host::notify;
 use crate::host::root::Root;
-use crate::join::{Join, plan};
+use crate::join::{Join, kubelet_config, plan};
 use crate::kubernetes::kubeconfig::{self, LONGEST, Material};
 use crate::net::trust::Authorities;
 use crate::paths;
@@ -28,8 +28,6 @@ use crate::paths;
 pub(crate) const NAME: &str = "kubeadm";
 
 pub(crate) const PHASE: Phase = Phase { name: NAME, kubeadm: NAME, need: Need::RunningOnce, run };
-
-const KUBELET_API: &str = "kubelet.config.k8s.io/v1beta1";
 
 /// Flags of `kubeadm init` that keep its secrets out of its output. It does not mind them twice.
 const QUIET: &[&str] = &["--skip-token-print", "--skip-certificate-key-print"];
@@ -71,12 +69,12 @@ pub(crate) fn registration<'a>(
 /// The KubeletConfiguration of a new cluster. kubeadm before 1.22 names no cgroup driver, and its kubelet
 /// takes cgroupfs then, whatever the runtime has: no pod would start.
 fn kubelet(config: &NodeConfig, driver: Option<CgroupDriver>) -> Option<Value> {
-    let missing = driver.filter(|_| plan::lacks_cgroup_driver(config, &Value::Null));
-    let Some(driver) = missing else { return config.kubelet.clone() };
-    let empty = || json!({"apiVersion": KUBELET_API, "kind": "KubeletConfiguration"});
-    let mut document = config.kubelet.clone().unwrap_or_else(empty);
-    document["cgroupDriver"] = json!(driver.word());
-    Some(document)
+    let mut document = config.kubelet.clone();
+    if let Some(driver) = driver.filter(|_| plan::lacks_cgroup_driver(config, &Value::Null)) {
+        let empty = || json!({"apiVersion": kubelet_config::API_VERSION, "kind": "KubeletConfiguration"});
+        document.get_or_insert_with(empty)["cgroupDriver"] = json!(driver.word());
+    }
+    document
 }
 
 fn call(join: &Join, flags: &[String]) -> Result<()> {
