@@ -1,5 +1,7 @@
 //! Certificates that a definition or a layer brings.
 
+use std::fmt::Display;
+
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use x509_cert::der::Decode;
@@ -12,9 +14,9 @@ pub fn count(pem: &[u8]) -> Result<usize, String> {
     let mut count = 0;
     for certificate in CertificateDer::pem_slice_iter(pem) {
         count += 1;
-        let certificate = certificate.map_err(|error| format!("certificate {count} is broken: {error}"))?;
-        x509_cert::Certificate::from_der(&certificate)
-            .map_err(|error| format!("certificate {count} is broken: {error}"))?;
+        let broken = |error: &dyn Display| format!("certificate {count} is broken: {error}");
+        let certificate = certificate.map_err(|error| broken(&error))?;
+        x509_cert::Certificate::from_der(&certificate).map_err(|error| broken(&error))?;
     }
     Ok(count)
 }

@@ -348,6 +348,19 @@ pub fn check_architecture(config: &[u8], arch: Arch, title: &str) -> Result<()> 
     }
 }
 
+/// Refuses another image than the definition wants.
+///
+/// # Errors
+/// [`ErrorKind::Verification`].
+pub fn check_manifest(found: &Digest, wanted: &Digest, title: &str) -> Result<()> {
+    if found == wanted {
+        return Ok(());
+    }
+    let message = format!("the manifest of {title} is {found}, and the definition wants {wanted}");
+    Err(Error::new(ErrorKind::Verification, message)
+        .help("copy the image again; its name may stand for another one now"))
+}
+
 /// An error about an image.
 pub fn failed(title: &str, why: &str) -> Error {
     Error::new(ErrorKind::Archive, format!("{title}: the OCI image: {why}"))

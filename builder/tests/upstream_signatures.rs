@@ -311,10 +311,7 @@ fn a_mirror_has_the_signatures_that_a_lock_asks_for() {
         ),
     );
     place.locked();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
-    command.args(["mirror", "create", "copy", "x.toml", "--mirror", "https://=mirror"]);
-    command.current_dir(place.folder.path()).env("KILN_CACHE", place.path("store"));
-    let made = command.output().unwrap();
+    let made = place.kiln_alone(&["mirror", "create", "copy", "x.toml", "--mirror", "https://=mirror"]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     assert_eq!(
         fs::read(place.path("copy/a.example/v1/list.asc")).unwrap(),

@@ -69,7 +69,7 @@ pub fn run(args: &PlanArgs, terminal: &Terminal) -> Result<()> {
         in_store,
         missing_drivers: modules.as_ref().map(modules::lacking),
         firmware: firmware.flatten(),
-        not_loadable: modules.map(|modules| not_loadable(&resolved.plan, &modules)).unwrap_or_default(),
+        not_loadable: modules.map(|modules| not_loadable(&resolved.plan, modules)).unwrap_or_default(),
     };
     terminal.show(&shown, text)
 }
@@ -88,9 +88,9 @@ fn kernel_modules(plan: &ImagePlan, lock: &Lock, store: &Store) -> Result<Option
 }
 
 /// What layers want to be loaded, and neither the kernel nor a file of a layer is.
-fn not_loadable(plan: &ImagePlan, modules: &BTreeSet<String>) -> Vec<NotLoadable> {
+fn not_loadable(plan: &ImagePlan, mut modules: BTreeSet<String>) -> Vec<NotLoadable> {
     let own = plan.layers.iter().flat_map(LayerPlan::single_files).filter_map(kernel_module::in_file);
-    let modules: BTreeSet<String> = modules.iter().cloned().chain(own).collect();
+    modules.extend(own);
     let files = plan.layers.iter().flat_map(|layer| layer.files.iter().map(move |file| (layer, file)));
     let lists =
         files.filter(|(_, file)| file.path.contains("/modules-load.d/") && file.path.ends_with(".conf"));

@@ -5,7 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::image_spec::{BaseSpec, DiskSpec, ImageSpec, MetadataSpec, RegistrySpec};
-use super::source::{SET, Source, Step, error_in};
+use super::interpolate::{Variables, interpolate};
+use super::plan::Location;
+use super::source::{SET, Source, Step, error_in, source_of};
+use crate::address;
 use crate::at;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -23,6 +26,25 @@ impl Composition {
     /// An error about the value at `path`, in the text that has it.
     pub fn error(&self, path: &[Step], message: &str) -> Error {
         error_in(&self.sources, path, message)
+    }
+
+    /// Checks an address as [`Source::check_url`] does, in the text that has it.
+    pub fn check_url(&self, path: &[Step], url: &str, help: &str) -> Result<()> {
+        source_of(&self.sources, path).map_or(Ok(()), |source| source.check_url(path, url, help))
+    }
+
+    /// The value at `path`, with the values of its variables.
+    pub fn expand(&self, path: &[Step], written: &str, variables: &Variables) -> Result<String> {
+        interpolate(written, variables).map_err(|(why, help)| self.error(path, &why).help(help))
+    }
+
+    /// A file or folder beside the definition, or the path at which there is none.
+    pub fn local(&self, written: &str) -> std::result::Result<Location, PathBuf> {
+        let path = self.folder.join(written);
+        match Some(&path).filter(|path| path.exists()).and_then(|path| address::of_path(path)) {
+            Some(address) => Ok(Location { written: written.to_owned(), address }),
+            None => Err(path),
+        }
     }
 
     /// Whether any of the texts has a value at `path`.

@@ -8,7 +8,6 @@ use super::interpolate::{Variables, interpolate};
 use super::layer_spec::LayerSpec;
 use super::registry::Registry;
 use super::source::{Source, Step, suggestion};
-use crate::address;
 use crate::at;
 use crate::error::Result;
 
@@ -54,22 +53,5 @@ impl Layer {
         condition::holds(when, variables).map_err(|(variable, why, help)| {
             self.source.error_at(&at![section, index, "when", variable.as_str()], &why).help(help)
         })
-    }
-}
-
-/// Checks that `url`, the value at `path`, has a scheme that Kiln fetches, and no secret in it; `help` is for
-/// what is no address at all.
-pub(super) fn check_url(source: &Source, path: &[Step], url: &str, help: &str) -> Result<()> {
-    if let Some(secret) = address::secret(url) {
-        return Err(source.secret_error_at(path, &format!("the address holds {secret}")).help(
-            "addresses are copied into the lock, the manifest and the SBOM: write it without, and name the server with its login by --mirror PREFIX=URL",
-        ));
-    }
-    let rest = ["https://", "http://", "file:///"].iter().find_map(|scheme| url.strip_prefix(scheme));
-    match rest {
-        Some(rest) if !rest.is_empty() && !url.contains(char::is_whitespace) => Ok(()),
-        _ => Err(source
-            .error_at(path, &format!("\"{}\" is not an address", address::shown_alone(url)))
-            .help(help)),
     }
 }

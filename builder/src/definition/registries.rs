@@ -8,9 +8,8 @@ use contract::runtime::{Registries, Runtime};
 
 use super::compose::Composition;
 use super::image_spec::RegistrySpec;
-use super::layer::check_url;
 use super::plan::{FilePlan, LayerPlan};
-use super::source::{Step, source_of};
+use super::source::Step;
 use crate::address;
 use crate::at;
 use crate::certificates;
@@ -103,14 +102,14 @@ impl<'a> Reader<'a> {
 
     fn mirror(&self, address: &'a str, place: &[Step]) -> Result<Mirror<'a>> {
         const HELP: &str = "write https://HOST, or https://HOST/NAMES for a mirror of several registries";
-        if let Some(source) = source_of(&self.composed.sources, place) {
-            check_url(source, place, address, HELP).map_err(|error| match address::secret(address) {
+        self.composed
+            .check_url(place, address, HELP)
+            .map_err(|error| match address::secret(address) {
                 Some(_) => error.other_help(
                     "remove it: a node's image has no place for a login; choose a mirror that wants none",
                 ),
                 None => error,
             })?;
-        }
         let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
         let (host, names) = rest.split_once('/').unwrap_or((rest, ""));
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);

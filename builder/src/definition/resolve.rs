@@ -9,7 +9,7 @@ use contract::suggest::nearest;
 
 use super::compatibility::{self, Completion, Table};
 use super::compose::{self, Composition};
-use super::interpolate::{Variables, interpolate};
+use super::interpolate::Variables;
 use super::layer::Layer;
 use super::layer_folder;
 use super::layer_spec::LayerSpec;
@@ -248,8 +248,7 @@ impl Resolver<'_> {
         let names = self.required(&self.composed.file.layers, "layers")?;
         let mut layers: Vec<Layer> = Vec::new();
         for (index, name) in names.iter().enumerate() {
-            let name = interpolate(name, variables)
-                .map_err(|(why, help)| self.error(&at!["layers", index], &why).help(help))?;
+            let name = self.composed.expand(&at!["layers", index], name, variables)?;
             let layer = self.read_layer(&name, index)?;
             if layers.iter().any(|other| other.name == layer.name) {
                 let error = self
@@ -433,8 +432,7 @@ impl Resolver<'_> {
             .enumerate()
             .map(|(index, argument)| {
                 let path = at!["kernel-arguments", index];
-                let value = interpolate(argument, &variables)
-                    .map_err(|(why, help)| self.error(&path, &why).help(help))?;
+                let value = self.composed.expand(&path, argument, &variables)?;
                 if value.is_empty() || value.contains(char::is_whitespace) || value.contains('\0') {
                     return Err(self
                         .error(&path, "a kernel argument is one word")

@@ -7,14 +7,14 @@ use std::path::Path;
 use super::compose::Composition;
 use super::condition::ARCHES;
 use super::image_spec::BaseSpec;
-use super::interpolate::{Variables, interpolate};
-use super::layer::{Layer, check_url};
+use super::interpolate::Variables;
+use super::layer::Layer;
 use super::plan::{
     BasePlan, Checksum, Form, LayerPlan, Location, Origin, PackagesPlan, RootfsPlan, SignaturePlan,
     VendorPlan,
 };
 use super::registry::Registry;
-use super::source::{Step, source_of, suggestion};
+use super::source::{Step, suggestion};
 use super::value::Name;
 use crate::address;
 use crate::at;
@@ -179,8 +179,7 @@ impl<'a> BaseResolver<'a> {
         let mut packages = Vec::new();
         for (index, written) in base.iter().enumerate() {
             let path = at!["base", "packages", index];
-            let entry =
-                interpolate(written, variables).map_err(|(why, help)| self.error(&path, &why).help(help))?;
+            let entry = self.composed.expand(&path, written, variables)?;
             let name = of_arch(&entry, &variables["arch"])
                 .map_err(|(why, help)| self.error(&path, &why).help(help))?;
             let Some(name) = name else { continue };
@@ -205,7 +204,7 @@ impl<'a> BaseResolver<'a> {
     /// An image in a registry, or a file as [`Self::location`] takes it.
     fn rootfs(&self, written: &str, variables: &Variables) -> Result<Location> {
         let path = at!["base", "rootfs"];
-        let name = self.expanded(&path, written, variables)?;
+        let name = self.composed.expand(&path, written, variables)?;
         match ImageAddress::parse(&name) {
             None => self.file(&path, name),
             Some(Ok(_)) => Ok(Location { address: name.clone(), written: name }),
@@ -221,26 +220,15 @@ impl<'a> BaseResolver<'a> {
     /// An address, or a path relative to the definition.
     fn location(&self, key: &str, written: &str, variables: &Variables) -> Result<Location> {
         let path = at!["base", key];
-        self.file(&path, self.expanded(&path, written, variables)?)
-    }
-
-    fn expanded(&self, path: &[Step], written: &str, variables: &Variables) -> Result<String> {
-        interpolate(written, variables).map_err(|(why, help)| self.error(path, &why).help(help))
+        self.file(&path, self.composed.expand(&path, written, variables)?)
     }
 
     fn file(&self, path: &[Step], written: String) -> Result<Location> {
         if written.contains("://") {
-            if let Some(source) = source_of(&self.composed.sources, path) {
-                check_url(source, path, &written, ADDRESS_OR_PATH)?;
-            }
+            self.composed.check_url(path, &written, ADDRESS_OR_PATH)?;
             return Ok(Location { address: written.clone(), written });
         }
-        let local = self.composed.folder.join(&written);
-        let address = Some(&local).filter(|local| local.exists()).and_then(|local| address::of_path(local));
-        match address {
-            Some(address) => Ok(Location { written, address }),
-            None => Err(self.absent(path, &local)),
-        }
+        self.composed.local(&written).map_err(|local| self.absent(path, &local))
     }
 
     fn absent(&self, path: &[Step], local: &Path) -> Error {

@@ -1,7 +1,7 @@
 //! Resolves one layer: decides which of its steps apply and replaces variables.
 
 use super::interpolate::Variables;
-use super::layer::{Layer, check_url};
+use super::layer::Layer;
 use super::layer_folder;
 use super::layer_spec::{ArtifactSpec, DirectorySpec, FileSpec, LinkSpec};
 use super::plan::{
@@ -147,7 +147,7 @@ impl ArtifactResolver<'_> {
     fn url(&self, url: &str) -> Result<Origin> {
         let url = self.expand("url", url, self.variables)?;
         let help = "write an https:// address";
-        check_url(&self.layer.source, &at!["artifact", self.index, "url"], &url, help)?;
+        self.layer.source.check_url(&at!["artifact", self.index, "url"], &url, help)?;
         let mut variables = self.variables.clone();
         variables.insert("url".into(), url.clone());
         let signature = self.artifact.signature.as_ref();
@@ -156,7 +156,7 @@ impl ArtifactResolver<'_> {
             (Some(address), None) => {
                 let address = self.expand("checksum", address, &variables)?;
                 let help = "write the address of upstream's checksum file";
-                check_url(&self.layer.source, &at!["artifact", self.index, "checksum"], &address, help)?;
+                self.layer.source.check_url(&at!["artifact", self.index, "checksum"], &address, help)?;
                 variables.insert("checksum".into(), address.clone());
                 Some(Checksum::File(address))
             }

@@ -3,8 +3,8 @@
 use super::compatibility::{FILE as TABLE, NeededImage};
 use super::compose::Composition;
 use super::image_spec::{ImageSpec, PreloadImage, PreloadSpec};
-use super::interpolate::{Variables, interpolate};
-use super::layer::{Layer, check_url};
+use super::interpolate::Variables;
+use super::layer::Layer;
 use super::plan::{Location, PreloadPlan};
 use super::source::{Step, source_of};
 use crate::address;
@@ -123,7 +123,7 @@ impl Image<'_> {
     }
 
     fn expanded(&self, path: &[Step], written: &str) -> Result<String> {
-        interpolate(written, self.variables).map_err(|(why, help)| self.composed.error(path, &why).help(help))
+        self.composed.expand(path, written, self.variables)
     }
 
     /// A reference as it is written, with the values of variables, and the name of its image.
@@ -154,9 +154,7 @@ impl Image<'_> {
     fn at_address(&self, url: &str, is_pinned: bool) -> Result<Location> {
         let path = self.at("url");
         let written = self.expanded(&path, url)?;
-        if let Some(source) = source_of(&self.composed.sources, &path) {
-            check_url(source, &path, &written, "write an https:// address")?;
-        }
+        self.composed.check_url(&path, &written, "write an https:// address")?;
         if !is_pinned {
             let error = self.composed.error(&path, "nothing says which bytes are the right ones");
             return Err(error.help("add sha256 = \"…\""));
@@ -167,12 +165,9 @@ impl Image<'_> {
     fn on_this_machine(&self, file: &str) -> Result<Location> {
         let path = self.at("file");
         let written = self.expanded(&path, file)?;
-        let local = self.composed.folder.join(&written);
-        match Some(&local).filter(|local| local.exists()).and_then(|local| address::of_path(local)) {
-            Some(address) => Ok(Location { written, address }),
-            None => Err(self
-                .error("file", &format!("there is no file {}", local.display()))
-                .help("the path is relative to the definition")),
-        }
+        self.composed.local(&written).map_err(|local| {
+            self.error("file", &format!("there is no file {}", local.display()))
+                .help("the path is relative to the definition")
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! Resolves what a layer says of upstream's signatures, and which of them an image does without.
 
 use super::interpolate::Variables;
-use super::layer::{Layer, check_url};
+use super::layer::Layer;
 use super::layer_folder;
 use super::layer_spec::SignatureSpec;
 use super::plan::{Checksum, LayerPlan, Origin, SignatureKind, UpstreamSignature};
@@ -49,7 +49,7 @@ impl Resolver<'_> {
     fn address(&self, file: &str, variables: &Variables) -> Result<String> {
         let at = at!["artifact", self.index, "signature", "file"];
         let address = self.layer.expand(&at, file, variables)?;
-        check_url(&self.layer.source, &at, &address, "write the address of the signature")?;
+        self.layer.source.check_url(&at, &address, "write the address of the signature")?;
         Ok(address)
     }
 

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::address;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A piece of TOML and the name it is shown under: a path, or `--set kubernetes=1.34.9`.
@@ -77,6 +78,23 @@ impl Source {
         let number = self.line_of(path).map(|number| format!(":{number}"));
         let number = number.unwrap_or_default();
         Error::new(ErrorKind::Definition, format!("{name}{number}: {message}"))
+    }
+
+    /// Checks that `url`, the value at `path`, has a scheme that Kiln fetches, and no secret in it; `help` is
+    /// for what is no address at all.
+    pub fn check_url(&self, path: &[Step], url: &str, help: &str) -> Result<()> {
+        if let Some(secret) = address::secret(url) {
+            return Err(self.secret_error_at(path, &format!("the address holds {secret}")).help(
+                "addresses are copied into the lock, the manifest and the SBOM: write it without, and name the server with its login by --mirror PREFIX=URL",
+            ));
+        }
+        let rest = ["https://", "http://", "file:///"].iter().find_map(|scheme| url.strip_prefix(scheme));
+        match rest {
+            Some(rest) if !rest.is_empty() && !url.contains(char::is_whitespace) => Ok(()),
+            _ => Err(self
+                .error_at(path, &format!("\"{}\" is not an address", address::shown_alone(url)))
+                .help(help)),
+        }
     }
 
     /// Whether this text has a value at `path`.

@@ -252,11 +252,11 @@ fn open_file(path: &Path, offset: u64) -> Result<Source, Failure> {
         _ => Failure::Place(Error::new(ErrorKind::Fetch, error.to_string())),
     };
     // Opening a pipe would wait for somebody who writes to it.
-    if !path.metadata().map_err(|error| failed(&error))?.is_file() {
+    let metadata = path.metadata().map_err(|error| failed(&error))?;
+    if !metadata.is_file() {
         return Err(Failure::Place(Error::new(ErrorKind::Fetch, "not a regular file")));
     }
     let mut file = File::open(path).map_err(|error| failed(&error))?;
-    let metadata = file.metadata().map_err(|error| failed(&error))?;
     let offset = if offset <= metadata.len() { offset } else { 0 };
     file.seek(SeekFrom::Start(offset)).map_err(|error| failed(&error))?;
     Ok(Source { body: Box::new(file), offset, total: Some(metadata.len()), tag: None })

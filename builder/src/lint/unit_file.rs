@@ -2,6 +2,7 @@
 
 use super::{Finding, place::UNITS};
 use crate::definition::plan::FilePlan;
+use crate::tree::units;
 
 /// Kinds of units by the ending of their names, with the section that is theirs alone (systemd.unit(5)).
 const KINDS: [(&str, Option<&str>); 10] = [
@@ -49,12 +50,7 @@ pub fn is_one(path: &str) -> bool {
 /// Whether the unit says by whom it wants to be started.
 pub fn can_be_enabled(file: &FilePlan) -> bool {
     let text = String::from_utf8_lossy(&file.content);
-    let keys = ["WantedBy", "RequiredBy", "UpheldBy", "Alias", "Also"];
-    Unit::read(&text)
-        .0
-        .assignments
-        .iter()
-        .any(|it| it.section == "Install" && keys.contains(&it.key))
+    units::can_be_enabled(&text)
 }
 
 /// Everything that is wrong with the unit file at `path`.

@@ -45,7 +45,7 @@ impl ArtifactRequest<'_> {
             Some(Checksum::File(_)) | None => true,
         };
         // A signer whom the layer no longer names. A pin without one may be older than the layer's wish.
-        let other = self.signature.is_some() && pin.signer.is_some() && !self.is_signed_in(pin);
+        let other = pin.signer.is_some() && !self.is_signed_in(pin);
         pin.layer == self.layer.name
             && !other
             && pin.name == self.artifact.name

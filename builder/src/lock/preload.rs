@@ -55,11 +55,8 @@ impl LockedImage {
             }
         };
         let Blob { sha256, size } = found;
-        if let Some(wanted) = wanted.filter(|wanted| *wanted != sha256) {
-            let message =
-                format!("the manifest of {} is {sha256}, and the definition wants {wanted}", from.written);
-            return Err(Error::new(ErrorKind::Verification, message)
-                .help("copy the image again; its name may stand for another one now"));
+        if let Some(wanted) = wanted {
+            image_source::check_manifest(&sha256, wanted, &from.written)?;
         }
         let pin = Self { reference: reference.clone(), from: from.written.clone(), size, sha256, blobs };
         if let Some(config) = pin.blobs.first() {

@@ -48,7 +48,5 @@ fn each_piece(path: &Path, mut act: impl FnMut(&[u8])) -> Result<()> {
 
 fn refuse(why: String) -> Error {
     let why = why.trim_end_matches('.');
-    Error::new(ErrorKind::Verification, format!("the signature does not count: {why}")).help(
-        "take the file from the publisher itself; if its key has changed, get the new one from there too",
-    )
+    Error::new(ErrorKind::Verification, format!("the signature does not count: {why}"))
 }

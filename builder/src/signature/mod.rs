@@ -48,28 +48,24 @@ pub fn check(
     scratch: &Path,
 ) -> Result<Signed> {
     let signers: Vec<&str> = wanted.signers.iter().map(String::as_str).collect();
+    let keys = || Keys::new(wanted.keyring.as_deref().unwrap_or_default(), &signers, scratch);
     let (file, text) = match subject {
+        Subject::List(list) if wanted.kind == SignatureKind::Openpgp => {
+            let (text, signer) = keys()?.signed_list(list, detached)?;
+            return Ok(Signed { text, signer });
+        }
+        Subject::List(list) => {
+            let file = scratch.join("list");
+            fs::write(&file, list).at("writing", &file)?;
+            (file, list.to_vec())
+        }
         Subject::File(path) => (path.to_owned(), Vec::new()),
-        Subject::List(bytes) => (scratch.join("list"), bytes.to_vec()),
     };
-    if matches!(subject, Subject::List(_)) {
-        fs::write(&file, &text).at("writing", &file)?;
-    }
     let detached = detached.unwrap_or_default();
-    match wanted.kind {
-        SignatureKind::Openpgp => {
-            let keys = Keys::new(wanted.keyring.as_deref().unwrap_or_default(), &signers, scratch)?;
-            if wanted.file.is_none() {
-                let (text, signer) = keys.signed_text_by(&text)?;
-                return Ok(Signed { text, signer });
-            }
-            keys.check_detached(detached, &file).map(|signer| Signed { text, signer })
-        }
-        SignatureKind::Minisign => {
-            minisign::check(&signers, detached, &file).map(|signer| Signed { text, signer })
-        }
-        SignatureKind::Sigstore => {
-            sigstore::check(wanted, detached, &file).map(|signer| Signed { text, signer })
-        }
-    }
+    let signer = match wanted.kind {
+        SignatureKind::Openpgp => keys()?.check_detached(detached, &file),
+        SignatureKind::Minisign => minisign::check(&signers, detached, &file),
+        SignatureKind::Sigstore => sigstore::check(wanted, detached, &file),
+    };
+    Ok(Signed { text, signer: signer? })
 }

@@ -63,10 +63,7 @@ impl<'a> Keys<'a> {
     }
 
     /// As [`Keys::signed_text`], and the fingerprint of the signer's primary key.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn signed_text_by(&self, document: &[u8]) -> Result<(Vec<u8>, String)> {
+    fn signed_text_by(&self, document: &[u8]) -> Result<(Vec<u8>, String)> {
         if !is_clear_signed(document) {
             return Err(Error::new(
                 ErrorKind::Verification,
@@ -81,6 +78,18 @@ impl<'a> Keys<'a> {
         }
         let signer = self.check(&["--output".as_ref(), &text, &signed], Class::Any)?;
         Ok((fs::read(&text).at("reading", &text)?, signer))
+    }
+
+    /// The signed bytes of a `list` of digests, by the `detached` signature, or within the clear-signed list
+    /// itself; and the fingerprint of the signer's primary key.
+    ///
+    /// # Errors
+    /// As [`Keys::signed_text`].
+    pub fn signed_list(&self, list: &[u8], detached: Option<&[u8]>) -> Result<(Vec<u8>, String)> {
+        let Some(detached) = detached else { return self.signed_text_by(list) };
+        let path = self.scratch.join("list");
+        fs::write(&path, list).at("writing", &path)?;
+        Ok((list.to_vec(), self.check_detached(detached, &path)?))
     }
 
     /// Checks the detached `signature` of the file `path`. Returns the fingerprint of the signer's primary

@@ -16,7 +16,6 @@ mod tarball;
 mod vendor_state;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -31,7 +30,7 @@ use crate::archive;
 use crate::assembly::{Packages, Part};
 use crate::definition::plan::{Arch, BasePlan, Checksum, RootfsPlan, SignaturePlan};
 use crate::digest::Digest;
-use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{LARGEST_CHECKSUM_FILE, Request};
 use crate::image_source::{self, Blob, Pins, first_bytes};
 use crate::layer;
@@ -212,12 +211,10 @@ fn list(address: &str, signature: Option<&SignaturePlan>, context: &Context<'_>)
     let failed = |error: Error| error.context(address);
     let keys = Keys::new(&keys, &[], scratch.path()).map_err(|error| error.context(keyring.display()))?;
     let list = fetcher.signed_document(address, LARGEST_CHECKSUM_FILE)?.bytes;
-    let Some(file) = &signature.file else { return keys.signed_text(&list).map_err(failed) };
-    let detached = fetcher.signed_document(&file.address, LARGEST_CHECKSUM_FILE)?.bytes;
-    let path = scratch.path().join("list");
-    fs::write(&path, &list).at("writing", &path)?;
-    keys.check_detached(&detached, &path).map_err(failed)?;
-    Ok(list)
+    let detached = signature.file.as_ref();
+    let detached = detached.map(|file| fetcher.signed_document(&file.address, LARGEST_CHECKSUM_FILE));
+    let detached = detached.transpose()?.map(|document| document.bytes);
+    keys.signed_list(&list, detached.as_deref()).map(|(text, _)| text).map_err(failed)
 }
 
 /// Digest and length of a local file that nothing else vouches for.
@@ -239,12 +236,7 @@ fn layers(plan: &RootfsPlan, pins: Pins) -> Result<LockedRootfs> {
     let Pins { manifest: Blob { sha256, size }, blobs } = pins;
     match &plan.checksum {
         None => {}
-        Some(Checksum::Pinned(wanted)) if *wanted == sha256 => {}
-        Some(Checksum::Pinned(wanted)) => {
-            let message = format!("the manifest of {rootfs} is {sha256}, and the definition wants {wanted}");
-            return Err(Error::new(ErrorKind::Verification, message)
-                .help("copy the image again; its name may stand for another one now"));
-        }
+        Some(Checksum::Pinned(wanted)) => image_source::check_manifest(&sha256, wanted, &rootfs)?,
         Some(Checksum::File(_)) => {
             let message = format!("{rootfs} consists of layers, of which no list of digests says anything");
             return Err(Error::new(ErrorKind::Definition, message)

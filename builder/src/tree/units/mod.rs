@@ -39,6 +39,13 @@ pub fn enable(tree: &Tree, enable: &[String], mask: &[String]) -> Result<Tree> {
     Ok(links.new)
 }
 
+/// Whether a unit with this text says by whom it wants to be started.
+pub fn can_be_enabled(text: &str) -> bool {
+    let mut install = Install::default();
+    install.read(text);
+    !install.is_empty()
+}
+
 /// What systemd will never look at, one line each: those of the `drop_ins` of layers that change a unit which
 /// `tree` lacks, and targets of the units `enable` that are not there. Templates and units that programs make
 /// at run time are left out.
