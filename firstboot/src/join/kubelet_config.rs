@@ -46,19 +46,25 @@ pub fn configuration(
             Failure::new(ErrorKind::Refused, "the kubelet configuration of the cluster is no mapping");
         return Err(failure.help("look at the ConfigMap kubelet-config in kube-system"));
     }
-    let mut document = base.clone();
-    if let Some(over) = over {
-        json_patch::merge(&mut document, over);
-    }
-    for (field, value) in &defaults.proposed {
-        document[field] = value.clone();
-    }
+    let mut document = with(base, over, &defaults.proposed);
     complete(&mut document, defaults);
     let mut document = patches::apply(document, patches)?;
     if let Some(socket) = defaults.instance_socket {
         document["containerRuntimeEndpoint"] = Value::from(socket);
     }
     Ok(document)
+}
+
+/// `base` with the node config's document over it, and the proposals.
+pub fn with(base: &Value, over: Option<&Value>, proposed: &Map<String, Value>) -> Value {
+    let mut document = base.clone();
+    if let Some(over) = over {
+        json_patch::merge(&mut document, over);
+    }
+    for (field, value) in proposed {
+        document[field] = value.clone();
+    }
+    document
 }
 
 /// Sets kubeadm's defaults. `rotateCertificates` is always on: without it the node stops working after a

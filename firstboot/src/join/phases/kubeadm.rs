@@ -6,9 +6,9 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{Need, Phase, preflight};
+use super::{Need, Phase, kubelet, preflight};
 use crate::binding::Binding;
 use crate::config::kubeadm::Registration;
 use crate::config::model::NodeConfig;
@@ -18,9 +18,12 @@ use crate::host::command::{self, Output};
 use crate::host::cri::CgroupDriver;
 use crate::host::files;
 use crate::host::notify;
+use crate::host::resources;
 use crate::host::root::Root;
-use crate::join::{Join, kubelet_config, plan};
+use crate::join::{Join, kubelet_config, node_defaults, plan};
 use crate::kubernetes::kubeconfig::{self, LONGEST, Material};
+use crate::kubernetes::version::Version;
+use crate::kubernetes::yaml;
 use crate::net::trust::Authorities;
 use crate::paths;
 
@@ -41,12 +44,41 @@ fn run(join: &mut Join) -> Result<()> {
         return Err(Failure::new(ErrorKind::Internal, "a control plane without documents for kubeadm"));
     };
     let file = join.root.entry(paths::KUBEADM_CONFIG);
+    let proposed = node_defaults::read(join.root)?;
     let text = kubeadm.file(&registration(join.config, &socket, driver), version);
     files::write(&file, text.as_bytes(), files::PRIVATE)?;
     let ended = call(join, kubeadm.flags());
     let removed = files::remove(&file);
     ended.and(removed)?;
+    if complete_kubelet(join.config, join.root, &proposed, version)? {
+        kubelet::restart(join)?;
+    }
     bind(join.root)
+}
+
+/// Adds to the kubelet's configuration that kubeadm wrote what counts for this node alone: the image's
+/// proposals, and the node config's KubeletConfiguration if the cluster has its own already. In kubeadm's
+/// file they would become the whole cluster's. Returns whether anything changed.
+fn complete_kubelet(
+    config: &NodeConfig,
+    root: &Root,
+    proposed: &Map<String, Value>,
+    version: Version,
+) -> Result<bool> {
+    let path = root.path(plan::CONFIG);
+    let Some(bytes) = files::read(&path, kubelet::LONGEST)? else { return Ok(false) };
+    let written = kubelet::parse(&bytes)?;
+    let said = config.kubelet.as_ref();
+    let over = said.filter(|_| config.join.role == Role::ControlPlane);
+    let arguments = &config.join.node.kubelet_extra_args;
+    let resources = resources::resources(root);
+    let proposed = node_defaults::applicable(proposed, &written, said, arguments, version, &resources);
+    let completed = kubelet_config::with(&written, over, &proposed);
+    let changes = completed != written;
+    if changes {
+        files::write(&path, yaml::emit(&completed).as_bytes(), files::PUBLIC)?;
+    }
+    Ok(changes)
 }
 
 /// `driver` is the runtime's cgroup driver, for a kubelet that does not ask for it.
@@ -62,13 +94,15 @@ pub(crate) fn registration<'a>(
         socket,
         arguments: arguments.map(|argument| (argument.name.as_str(), argument.value.as_str())).collect(),
         ignored_checks: &node.ignore_preflight_errors,
-        kubelet: if config.join.role == Role::FirstControlPlane { kubelet(config, driver) } else { None },
+        kubelet: (config.join.role == Role::FirstControlPlane)
+            .then(|| clusters_kubelet(config, driver))
+            .flatten(),
     }
 }
 
 /// The KubeletConfiguration of a new cluster. kubeadm before 1.22 names no cgroup driver, and its kubelet
 /// takes cgroupfs then, whatever the runtime has: no pod would start.
-fn kubelet(config: &NodeConfig, driver: Option<CgroupDriver>) -> Option<Value> {
+fn clusters_kubelet(config: &NodeConfig, driver: Option<CgroupDriver>) -> Option<Value> {
     let mut document = config.kubelet.clone();
     if let Some(driver) = driver.filter(|_| plan::lacks_cgroup_driver(config, &Value::Null)) {
         let empty = || json!({"apiVersion": kubelet_config::API_VERSION, "kind": "KubeletConfiguration"});
@@ -124,6 +158,7 @@ fn bind(root: &Root) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{HostDefaults, parse};
 
     #[test]
     fn the_reason_is_what_kubeadm_calls_an_error() {
@@ -136,5 +171,46 @@ mod tests {
             "error execution phase preflight: [preflight] Some fatal errors occurred:; [ERROR Port-6443]: Port 6443 is in use; [ERROR NumCPU]: too few"
         );
         assert_eq!(reason(&output("panic: x\n")), "panic: x");
+    }
+
+    #[test]
+    fn the_kubelet_of_a_control_plane_gets_what_the_image_proposes_and_nobody_has_decided() {
+        const WRITTEN: &str = "kind: KubeletConfiguration\nmaxPods: 110\nshutdownGracePeriod: 0s\n";
+        let token = "token: abcdef.0123456789abcdef";
+        let init = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n";
+        let join = format!(
+            "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ncontrolPlane: {{}}\ndiscovery: \
+             {{bootstrapToken: {{{token}, apiServerEndpoint: \"a:1\", unsafeSkipCAVerification: true}}}}\n"
+        );
+        let own = |fields: &str| {
+            format!(
+                "---\napiVersion: {}\nkind: KubeletConfiguration\n{fields}\n",
+                kubelet_config::API_VERSION
+            )
+        };
+        let proposed = Map::from_iter([("shutdownGracePeriod".to_owned(), json!("30s"))]);
+        for (text, pods, grace, changes) in [
+            (init.to_owned(), 110, "30s", true),
+            (format!("{init}{}", own("shutdownGracePeriod: 0s")), 110, "0s", false),
+            (format!("{init}{}", own("maxPods: 7")), 110, "30s", true),
+            (format!("{join}{}", own("maxPods: 7")), 7, "30s", true),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let root = Root::at(folder.path());
+            let host = HostDefaults { hostname: "n1".to_owned() };
+            let config = parse(text.as_bytes(), &host).unwrap();
+            let version = "v1.36.2".parse().unwrap();
+            let complete = || complete_kubelet(&config, &root, &proposed, version).unwrap();
+            assert!(!complete(), "kubeadm was told to leave the kubelet alone");
+            files::write(&root.path(plan::CONFIG), WRITTEN.as_bytes(), files::PUBLIC).unwrap();
+            assert_eq!((complete(), complete()), (changes, false), "{text}");
+            let bytes = std::fs::read(root.path(plan::CONFIG)).unwrap();
+            let made = kubelet::parse(&bytes).unwrap();
+            assert_eq!(
+                (&made["maxPods"], &made["shutdownGracePeriod"]),
+                (&json!(pods), &json!(grace)),
+                "{text}"
+            );
+        }
     }
 }

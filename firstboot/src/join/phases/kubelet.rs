@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::identity::{self, BOOTSTRAP_CONF};
 use super::{Need, Phase};
 use crate::error::{ErrorKind, Failure, Result};
@@ -26,20 +28,23 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 /// Limit on the answer of a health check, in bytes.
 const LONGEST_HEALTH: usize = 64 * 1024;
 /// Limit on a kubelet's configuration, in bytes.
-const LONGEST: u64 = 4 << 20;
+pub(super) const LONGEST: u64 = 4 << 20;
 
 pub(crate) const PHASE: Phase = Phase { name: "kubelet", kubeadm: "kubelet-start", need: Need::Running, run };
 
 fn run(join: &mut Join) -> Result<()> {
     notify::send("READY=1");
+    restart(join)?;
+    wait_for_identity(join, join.deadline.within(join.config.join.timeouts.tls_bootstrap))
+}
+
+/// Starts it anew, with the configuration on the disk, and waits until it is healthy.
+pub(super) fn restart(join: &Join) -> Result<()> {
     start(join.machine.services)?;
-    let timeouts = &join.config.join.timeouts;
-    if let Some(endpoint) = health_endpoint(join)? {
-        let deadline = join.deadline.within(timeouts.kubelet_health_check);
-        wait_until_healthy(&join.network, &endpoint, deadline)
-            .map_err(|failure| failure.help(join.machine.services.advice(UNIT)))?;
-    }
-    wait_for_identity(join, join.deadline.within(timeouts.tls_bootstrap))
+    let Some(endpoint) = health_endpoint(join)? else { return Ok(()) };
+    let deadline = join.deadline.within(join.config.join.timeouts.kubelet_health_check);
+    wait_until_healthy(&join.network, &endpoint, deadline)
+        .map_err(|failure| failure.help(join.machine.services.advice(UNIT)))
 }
 
 /// A kubelet that found no configuration earlier may be waiting for its next restart, so it is restarted now.
@@ -55,9 +60,13 @@ fn start(services: Services) -> Result<()> {
 /// The address of the kubelet's `/healthz` from its configuration on the disk; none if it is switched off.
 fn health_endpoint(join: &Join) -> Result<Option<Endpoint>> {
     let bytes = files::read(&join.root.path(CONFIG), LONGEST)?.unwrap_or_default();
-    let configuration =
-        yaml::parse(&bytes).map_err(|_| Failure::new(ErrorKind::Host, format!("{CONFIG} is damaged")))?;
+    let configuration = parse(&bytes)?;
     Ok(kubelet_config::healthz(&configuration).map(|(host, port)| Endpoint { host, port }))
+}
+
+/// The kubelet's configuration as it is on the disk.
+pub(super) fn parse(bytes: &[u8]) -> Result<Value> {
+    yaml::parse(bytes).map_err(|_| Failure::new(ErrorKind::Host, format!("{CONFIG} is damaged")))
 }
 
 fn wait_until_healthy(network: &Network, endpoint: &Endpoint, deadline: Deadline) -> Result<()> {
