@@ -14,6 +14,13 @@ use crate::{netns, workspace};
 
 /// The device to which a machine is plugged in.
 pub const TAP: &str = "lab-tap";
+/// The device of a second machine.
+pub const SECOND_TAP: &str = "lab-tap2";
+/// Hardware address of a machine that gets [`KNOWN_ADDRESS`].
+pub const KNOWN_CARD: &str = "52:54:00:98:00:0b";
+/// The one address that is known before a machine asks for it.
+pub const KNOWN_ADDRESS: &str = "10.98.0.11";
+const BRIDGE: &str = "lab-net";
 const SERVER: &str = "10.98.0.1";
 /// The time server looks so often whether it is still wanted.
 const TICK: Duration = Duration::from_millis(200);
@@ -33,15 +40,19 @@ pub struct LabNetwork {
 }
 
 impl LabNetwork {
-    /// The segment of one machine in the network namespace of `control_plane`.
+    /// The segment of two machines in the network namespace of `control_plane`.
     pub fn start(control_plane: &ControlPlane) -> Self {
         let ip = |words: &str| {
             let output = ip(control_plane.fact("pid"), words);
             assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
         };
-        ip(&format!("tuntap add dev {TAP} mode tap"));
-        ip(&format!("addr add {SERVER}/24 dev {TAP}"));
-        ip(&format!("link set {TAP} up"));
+        ip(&format!("link add name {BRIDGE} type bridge"));
+        ip(&format!("addr add {SERVER}/24 dev {BRIDGE}"));
+        ip(&format!("link set {BRIDGE} up"));
+        for tap in [TAP, SECOND_TAP] {
+            ip(&format!("tuntap add dev {tap} mode tap"));
+            ip(&format!("link set {tap} master {BRIDGE} up"));
+        }
         let folder = workspace::scratch();
         let leases = format!("--dhcp-leasefile={}", folder.path().join("leases").display());
         // Ends with this thread, however that ends.
@@ -49,9 +60,9 @@ impl LabNetwork {
             .command("setpriv")
             .args(["--pdeathsig", "KILL", "dnsmasq"])
             .args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root"])
-            .args([&format!("--interface={TAP}"), "--bind-interfaces", "--no-ping", "--pid-file="])
+            .args([&format!("--interface={BRIDGE}"), "--bind-interfaces", "--no-ping", "--pid-file="])
             .args([&format!("--dhcp-range={RANGE}"), &format!("--dhcp-option=option:ntp-server,{SERVER}")])
-            .arg(leases)
+            .args([format!("--dhcp-host={KNOWN_CARD},{KNOWN_ADDRESS}"), leases])
             .stderr(Stdio::null())
             .spawn()
             .expect("dnsmasq starts");
@@ -81,7 +92,9 @@ impl Drop for LabNetwork {
         let _ = self.dhcp.wait();
         self.has_ended.store(true, Ordering::Relaxed);
         let _ = self.clock.take().map(JoinHandle::join);
-        ip(&self.pid, &format!("link del {TAP}"));
+        for device in [TAP, SECOND_TAP, BRIDGE] {
+            ip(&self.pid, &format!("link del {device}"));
+        }
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Machine {
     firmware: Option<(PathBuf, PathBuf)>,
     network: String,
     card: &'static str,
+    /// Its hardware address; empty for QEMU's own, which all machines have.
+    mac: String,
     namespace: Option<String>,
     may_reboot: bool,
     folder: tempfile::TempDir,
@@ -103,6 +105,7 @@ impl Machine {
             firmware: None,
             network: "user,id=net0".to_owned(),
             card: "virtio-net-pci",
+            mac: String::new(),
             namespace: None,
             may_reboot: false,
             folder: workspace::scratch(),
@@ -150,6 +153,12 @@ impl Machine {
     /// Another model of network card.
     pub fn card(mut self, model: &'static str) -> Self {
         self.card = model;
+        self
+    }
+
+    /// The hardware address of the network card. Two machines of one segment need two.
+    pub fn mac(mut self, address: &str) -> Self {
+        self.mac = format!(",mac={address}");
         self
     }
 
@@ -301,7 +310,8 @@ impl Machine {
         let mut command = self.command();
         command.args(["-machine", self.emulator.board, "-nodefaults"]);
         command.args(acceleration(self.emulator)).args(&self.args);
-        command.args(["-netdev", &self.network, "-device", &format!("{},netdev=net0", self.card)]);
+        let device = format!("{},netdev=net0{}", self.card, self.mac);
+        command.args(["-netdev", &self.network, "-device", &device]);
         if !self.may_reboot {
             command.arg("-no-reboot");
         }

@@ -13,6 +13,7 @@ use kiln_tests::control_plane::{self, ControlPlane};
 use kiln_tests::join_support::{assert_joined, eventually, fat_disk, ready_node, verdict};
 use kiln_tests::kiln::{self, Image};
 use kiln_tests::lab::lab;
+use kiln_tests::lab_network::{KNOWN_ADDRESS, KNOWN_CARD, LabNetwork, SECOND_TAP, TAP};
 use kiln_tests::netns::{API_ADDRESS, NetworkNamespace};
 use kiln_tests::pods;
 use kiln_tests::qemu::{Machine, Vm, overlay};
@@ -22,6 +23,7 @@ use testkit::not_run;
 
 const DEFINITION: &str = "tests/images/control-plane.toml";
 const TOKEN: &str = "lablab.0123456789abcdef";
+const OTHER_CARD: &str = "52:54:00:98:00:0c";
 const GIBIBYTE: u64 = 1 << 30;
 
 /// The authority of a cluster that does not exist yet, and its administrator.
@@ -98,8 +100,9 @@ fn form() -> &'static str {
     }
 }
 
-/// What Cluster API's kubeadm provider writes for the first control plane.
-fn first_control_plane(authority: &Authority, etcd: &str) -> String {
+/// What Cluster API's kubeadm provider writes for the first control plane of the cluster at `endpoint`, with
+/// more lines of its InitConfiguration and more flags of kubeadm.
+fn first_control_plane(authority: &Authority, etcd: &str, endpoint: &str, more: &str, flags: &str) -> String {
     let (form, version, checks) = (form(), &lab().versions["kubernetes"], lab().ignored_checks());
     // Under emulation an API server takes longer than the minute that kubeadm gives it.
     let (old, new) = match form {
@@ -108,10 +111,10 @@ fn first_control_plane(authority: &Authority, etcd: &str) -> String {
     };
     let kubeadm = format!(
         "---\napiVersion: kubeadm.k8s.io/{form}\nkind: ClusterConfiguration\nclusterName: lab\n\
-         controlPlaneEndpoint: {API_ADDRESS}:6443\nkubernetesVersion: v{version}\netcd: {{local: {{imageTag: {etcd}}}}}\n\
+         controlPlaneEndpoint: {endpoint}\nkubernetesVersion: v{version}\netcd: {{local: {{imageTag: {etcd}}}}}\n\
          networking: {{podSubnet: 10.244.0.0/16}}\n{old}\
          ---\napiVersion: kubeadm.k8s.io/{form}\nkind: InitConfiguration\n\
-         bootstrapTokens:\n- token: {TOKEN}\nlocalAPIEndpoint: {{}}\nnodeRegistration:\n  name: '{{{{ local_hostname }}}}'\n{checks}{new}"
+         {more}bootstrapTokens:\n- token: {TOKEN}\nlocalAPIEndpoint: {{}}\nnodeRegistration:\n  name: '{{{{ local_hostname }}}}'\n{checks}{new}"
     );
     let file = |path: &str, mode: &str, text: &str| {
         format!(
@@ -121,18 +124,19 @@ fn first_control_plane(authority: &Authority, etcd: &str) -> String {
     };
     format!(
         "## template: jinja\n#cloud-config\n\nwrite_files:\n{}{}{}runcmd:\n  - \
-         'kubeadm init --config /run/kubeadm/kubeadm.yaml  && echo success > /run/cluster-api/bootstrap-success.complete'\n",
+         'kubeadm init --config /run/kubeadm/kubeadm.yaml {flags} && echo success > /run/cluster-api/bootstrap-success.complete'\n",
         file("/etc/kubernetes/pki/ca.crt", "0640", &authority.read("kubernetes/pki/ca.crt")),
         file("/etc/kubernetes/pki/ca.key", "0600", &authority.read("ca.key")),
         file("/run/kubeadm/kubeadm.yaml", "0640", &kubeadm),
     )
 }
 
-fn worker(authority: &Authority) -> String {
+/// A machine that joins the cluster at `endpoint`, with more lines of its JoinConfiguration.
+fn joining(authority: &Authority, name: &str, endpoint: &str, more: &str) -> String {
     let (form, pin, checks) = (form(), authority.pin(), lab().ignored_checks());
     format!(
-        "apiVersion: kubeadm.k8s.io/{form}\nkind: JoinConfiguration\nnodeRegistration:\n  name: worker\n{checks}\
-         discovery:\n  bootstrapToken: {{apiServerEndpoint: \"{API_ADDRESS}:6443\", token: {TOKEN}, caCertHashes: [\"{pin}\"]}}\n"
+        "apiVersion: kubeadm.k8s.io/{form}\nkind: JoinConfiguration\nnodeRegistration:\n  name: {name}\n{checks}{more}\
+         discovery:\n  bootstrapToken: {{apiServerEndpoint: \"{endpoint}\", token: {TOKEN}, caCertHashes: [\"{pin}\"]}}\n"
     )
 }
 
@@ -168,31 +172,37 @@ fn power_off(vm: &mut Vm) -> Result<(), Failure> {
     vm.wait_exit(Duration::from_secs(180)).map(drop)
 }
 
+/// Why no machine becomes a control plane here.
+fn hindrance() -> Option<String> {
+    // Until 1.30 kubeadm asks the runtime for images by this program.
+    let lacks_crictl = lab().kubernetes_minor() < 31 && !lab().versions.contains_key("crictl");
+    control_plane::hindrance(&lab().versions["kubernetes"])
+        .or_else(|| lacks_crictl.then(|| "the lab has no crictl: see docs/lab.md".to_owned()))
+}
+
 #[test]
 #[ignore = "slow: make test-long runs it"]
 fn a_control_plane_and_a_worker_from_user_data_alone() {
-    let version = &lab().versions["kubernetes"];
-    if let Some(why) = control_plane::hindrance(version) {
+    if let Some(why) = hindrance() {
         return not_run("a control plane from user data alone", &why);
-    }
-    // Until 1.30 kubeadm asks the runtime for images by this program.
-    if lab().kubernetes_minor() < 31 && !lab().versions.contains_key("crictl") {
-        return not_run("a control plane from user data alone", "the lab has no crictl: see docs/lab.md");
     }
     let _alone = workspace::exclusive("join-e2e");
     let (image, etcd) = kiln::control_plane_image(DEFINITION);
     let (folder, authority) = (workspace::scratch(), Authority::new());
     let namespace = NetworkNamespace::of_api_server();
-    let cluster =
-        ControlPlane::of_machine(&namespace, &format!("{API_ADDRESS}:6443"), authority.folder.path());
+    let endpoint = format!("{API_ADDRESS}:6443");
+    let cluster = ControlPlane::of_machine(&namespace, &endpoint, authority.folder.path());
     let disk = |name: &str| overlay(&image.file(".raw"), folder.path(), name, Some(8 * GIBIBYTE));
     let (first, second) = (disk("control-plane"), disk("worker"));
-    let user_data = first_control_plane(&authority, &etcd);
-    let seeds = [seed(folder.path(), "cp1", &user_data), seed(folder.path(), "worker", &worker(&authority))];
+    let user_data = [
+        ("cp1", first_control_plane(&authority, &etcd, &endpoint, "", "")),
+        ("worker", joining(&authority, "worker", &endpoint, "")),
+    ];
+    let seeds = user_data.map(|(name, text)| seed(folder.path(), name, &text));
     let control_plane = |boot: &str| {
         machine(&format!("control-plane-{boot}"), &image, &first, &seeds[0], &namespace)
             .memory(3072)
-            .forward(&format!("{API_ADDRESS}:6443"), 6443)
+            .forward(&endpoint, 6443)
     };
 
     let boot = control_plane("first").boot(|vm| {
@@ -240,6 +250,59 @@ fn a_control_plane_and_a_worker_from_user_data_alone() {
             if asked.stdout == b"ok" { Ok(()) } else { Err(json!(String::from_utf8_lossy(&asked.stdout))) }
         });
         ready(&cluster, vm, "cp1", &boot);
+        power_off(vm)
+    });
+}
+
+#[test]
+#[ignore = "slow: make test-long runs it"]
+fn a_second_control_plane_joins_the_first_with_the_certificates_that_kubeadm_stored() {
+    let what = "a second control plane";
+    let no_dhcp = || workspace::missing(&["dnsmasq"]).map(|program| format!("no program {program} here"));
+    if let Some(why) = hindrance().or_else(no_dhcp) {
+        return not_run(what, &why);
+    }
+    let _alone = workspace::exclusive("join-e2e");
+    let (image, etcd) = kiln::control_plane_image(DEFINITION);
+    let (folder, authority) = (workspace::scratch(), Authority::new());
+    let namespace = NetworkNamespace::of_api_server();
+    let endpoint = format!("{KNOWN_ADDRESS}:6443");
+    let cluster = ControlPlane::of_machine(&namespace, &endpoint, authority.folder.path());
+    let _segment = LabNetwork::start(&cluster);
+    let key = format!("certificateKey: {}\n", "5".repeat(64));
+    let second = format!("controlPlane: {{certificateKey: \"{}\"}}\n", "5".repeat(64));
+    let user_data = [
+        ("cp1", first_control_plane(&authority, &etcd, &endpoint, &key, "--upload-certs")),
+        ("cp2", joining(&authority, "cp2", &endpoint, &second)),
+    ];
+    let seeds = user_data.map(|(name, text)| seed(folder.path(), name, &text));
+    let disk = |name: &str| overlay(&image.file(".raw"), folder.path(), name, Some(8 * GIBIBYTE));
+    let (first, second) = (disk("cp1"), disk("cp2"));
+    let machine = |name: &str, disk: &Path, seed: &Path, tap: &str, mac: &str| {
+        machine(name, &image, disk, seed, &namespace).memory(3072).plugged_into(tap).mac(mac)
+    };
+
+    machine("cp1", &first, &seeds[0], TAP, KNOWN_CARD).boot(|vm| {
+        assert_joined(&verdict(vm)?, "joined", "cp1");
+        ready(&cluster, vm, "cp1", "");
+        machine("cp2", &second, &seeds[1], SECOND_TAP, OTHER_CARD).boot_beside(|other| {
+            assert_joined(&verdict(other)?, "joined", "cp2");
+            let node = ready(&cluster, other, "cp2", "");
+            assert_eq!(node["metadata"]["labels"]["node-role.kubernetes.io/control-plane"], "", "{node}");
+            let reserves = |resource: &str| {
+                node["status"]["capacity"][resource] != node["status"]["allocatable"][resource]
+            };
+            assert!(reserves("memory") && reserves("cpu"), "nothing is reserved: {}", node["status"]);
+            for part in ["etcd", "kube-apiserver"] {
+                let path = format!("/api/v1/namespaces/kube-system/pods/{part}-cp2");
+                eventually(part, || {
+                    let pod = cluster.get(&path).unwrap_or(Value::Null);
+                    let is_ready = pod["status"]["containerStatuses"][0]["ready"] == true;
+                    if is_ready { Ok(()) } else { Err(pod["status"].clone()) }
+                });
+            }
+            power_off(other)
+        });
         power_off(vm)
     });
 }
