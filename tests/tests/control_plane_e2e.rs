@@ -269,8 +269,9 @@ fn a_second_control_plane_joins_the_first_with_the_certificates_that_kubeadm_sto
     let endpoint = format!("{KNOWN_ADDRESS}:6443");
     let cluster = ControlPlane::of_machine(&namespace, &endpoint, authority.folder.path());
     let _segment = LabNetwork::start(&cluster);
-    let key = format!("certificateKey: {}\n", "5".repeat(64));
-    let second = format!("controlPlane: {{certificateKey: \"{}\"}}\n", "5".repeat(64));
+    let key = "5a".repeat(32);
+    let second = format!("controlPlane: {{certificateKey: {key}}}\n");
+    let key = format!("certificateKey: {key}\n");
     let user_data = [
         ("cp1", first_control_plane(&authority, &etcd, &endpoint, &key, "--upload-certs")),
         ("cp2", joining(&authority, "cp2", &endpoint, &second)),
