@@ -21,6 +21,8 @@ pub use foreign_root::foreign_root;
 pub mod partition_type {
     /// EFI system partition.
     pub const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
+    /// The boot loader that a BIOS starts (GRUB's name for it: BIOS boot partition).
+    pub const BIOS_BOOT: &str = "21686148-6449-6e6f-744e-656564454649";
     /// Root file system of this architecture.
     #[cfg(target_arch = "x86_64")]
     pub const ROOT: &str = ROOT_AMD64;

@@ -259,6 +259,7 @@ fn over_metadata(upper: MetadataSpec, lower: MetadataSpec) -> MetadataSpec {
 
 fn over_disk(upper: DiskSpec, lower: DiskSpec) -> DiskSpec {
     DiskSpec {
+        bios: upper.bios.or(lower.bios),
         esp: upper.esp.or(lower.esp),
         var: upper.var.or(lower.var),
         verity: upper.verity.or(lower.verity),

@@ -132,6 +132,8 @@ impl BaseSpec {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DiskSpec {
+    /// The boot loader for machines with a BIOS (amd64); "0MiB" for disks that boot by UEFI alone.
+    pub bios: Option<Size>,
     /// EFI system partition: boot loader, kernel, initrd.
     pub esp: Option<Size>,
     /// `/var` as built; it grows to the disk at first boot.

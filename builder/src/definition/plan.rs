@@ -244,6 +244,8 @@ impl BasePlan {
 /// Partition sizes in bytes, whole MiB.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct DiskPlan {
+    /// The boot loader for a BIOS; 0 for none.
+    pub bios: u64,
     /// EFI system partition.
     pub esp: u64,
     /// `/var` as built; it grows to the disk at first boot.

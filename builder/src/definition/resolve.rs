@@ -9,6 +9,7 @@ use contract::suggest::nearest;
 
 use super::compatibility::{self, Completion, Table};
 use super::compose::{self, Composition};
+use super::image_spec::DiskSpec;
 use super::interpolate::Variables;
 use super::layer::Layer;
 use super::layer_folder;
@@ -42,6 +43,7 @@ pub struct Definition {
 
 const DEFAULT_ESP: Size = Size(96 * MIB);
 const DEFAULT_VAR: Size = Size(512 * MIB);
+const DEFAULT_BIOS: Size = Size(MIB);
 const DEFAULT_VERITY: Size = Size(16 * MIB);
 
 /// Where a root may be, for those who ask for another place.
@@ -135,11 +137,7 @@ impl Resolver<'_> {
             layers,
             preload,
             kernel_arguments,
-            disk: self.disk(
-                disk.esp.unwrap_or(DEFAULT_ESP),
-                disk.var.unwrap_or(DEFAULT_VAR),
-                disk.verity.unwrap_or(DEFAULT_VERITY),
-            )?,
+            disk: self.disk(&disk)?,
             metadata,
             outputs,
             output_options: file.output.clone(),
@@ -412,7 +410,11 @@ impl Resolver<'_> {
         }
     }
 
-    fn disk(&self, esp: Size, var: Size, verity: Size) -> Result<DiskPlan> {
+    fn disk(&self, spec: &DiskSpec) -> Result<DiskPlan> {
+        let bios = spec.bios.unwrap_or(DEFAULT_BIOS);
+        let esp = spec.esp.unwrap_or(DEFAULT_ESP);
+        let var = spec.var.unwrap_or(DEFAULT_VAR);
+        let verity = spec.verity.unwrap_or(DEFAULT_VERITY);
         let bounds = [("esp", esp, 34), ("var", var, 64)];
         for (key, size, least) in bounds {
             if size.0 < least * MIB {
@@ -420,7 +422,7 @@ impl Resolver<'_> {
                 return Err(error.help(format!("write at least \"{least}MiB\"")));
             }
         }
-        Ok(DiskPlan { esp: esp.0, var: var.0, verity: verity.0 })
+        Ok(DiskPlan { bios: bios.0, esp: esp.0, var: var.0, verity: verity.0 })
     }
 
     fn kernel_arguments(&self, arch: Arch, variables: &Variables) -> Result<Vec<String>> {

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::size::MIB;
 
 /// Bytes in a sector: every hypervisor and cloud shows a raw disk with these.
-const SECTOR: u64 = 512;
+pub const SECTOR: u64 = 512;
 
 /// Flags of the Discoverable Partitions Specification, "Partition Flags".
 pub mod flag {

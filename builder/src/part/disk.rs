@@ -8,10 +8,12 @@ use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::assembly::{Image, Part};
+use crate::definition::plan::DiskPlan;
 use crate::determinism;
 use crate::error::{IoContext, Result};
 use crate::format::ext4::{self, Ext4};
 use crate::format::gpt::{Layout, Partition};
+use crate::part::bios::Loader;
 use crate::part::esp::Esp;
 use crate::part::layout::{self, Content, Row};
 use crate::part::work::Work;
@@ -29,10 +31,19 @@ pub struct Disk {
 ///
 /// # Errors
 /// When a size in the definition does not work, the EFI system partition is too small, or a tool fails.
-pub fn make(image: &Image<'_>, work: &Work<'_>, rows: &[Row], root: &Path, esp: &Esp) -> Result<Disk> {
+pub fn make(
+    image: &Image<'_>,
+    work: &Work<'_>,
+    rows: &[Row],
+    root: &Path,
+    esp: &Esp,
+    loader: Option<&Loader>,
+) -> Result<Disk> {
     let root_size = root.metadata().at("reading", root)?.len();
     let length = |content| if content == Content::Part(Part::Root) { root_size } else { 0 };
-    let layout = layout::place(rows, image.plan.arch, &image.plan.disk, &image.identity, length);
+    let bios = if loader.is_some() { image.plan.disk.bios } else { 0 };
+    let plan = DiskPlan { bios, ..image.plan.disk };
+    let layout = layout::place(rows, image.plan.arch, &plan, &image.identity, length);
 
     let _step = work.progress.step("writing the disk");
     let path = work.scratch.join("disk.raw");
@@ -53,6 +64,12 @@ pub fn make(image: &Image<'_>, work: &Work<'_>, rows: &[Row], root: &Path, esp: 
     }
     for (row, place) in &places {
         match row.content {
+            Content::BiosLoader => {
+                let esp = layout.get(layout::ESP).map_or(0, |esp| esp.number);
+                if let Some(loader) = loader {
+                    loader.write(work, &file, place, esp)?;
+                }
+            }
             Content::Part(Part::Esp) => esp.write(&file, place.offset, place.size)?,
             Content::Part(Part::Root) => {
                 let mut from = File::open(root).at("opening", root)?;

@@ -51,7 +51,7 @@ impl Esp {
 
 fn items(image: &Image<'_>, kernel: Kernel<'_>, initrd: &Path, command_line: &str) -> Result<Vec<Item>> {
     let name = &image.plan.name;
-    let folder = format!("kiln/{}", kernel.version);
+    let folder = folder(kernel);
     let (loader, loader_name) = match image.plan.arch {
         Arch::Amd64 => ("usr/lib/systemd/boot/efi/systemd-bootx64.efi", "BOOTX64.EFI"),
         Arch::Arm64 => ("usr/lib/systemd/boot/efi/systemd-bootaa64.efi", "BOOTAA64.EFI"),
@@ -72,6 +72,12 @@ fn items(image: &Image<'_>, kernel: Kernel<'_>, initrd: &Path, command_line: &st
         item(format!("{folder}/initrd"), initrd),
     ])
 }
+
+/// The folder with the files `linux` and `initrd`.
+pub fn folder(kernel: Kernel<'_>) -> String {
+    format!("kiln/{}", kernel.version)
+}
+
 /// A Type #1 entry (<https://uapi-group.org/specifications/specs/boot_loader_specification/>).
 fn entry(name: &str, kernel: &str, folder: &str, command_line: &str) -> String {
     format!(

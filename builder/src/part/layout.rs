@@ -12,6 +12,8 @@ use crate::format::ext4;
 use crate::format::gpt::{Layout, Request, flag};
 use crate::size::MIB;
 
+/// Label of the partition of the boot loader for a BIOS.
+pub const BIOS: &str = "bios";
 /// Label of the EFI system partition.
 pub const ESP: &str = "esp";
 /// Label of the root partition.
@@ -62,6 +64,8 @@ pub enum Size {
 pub enum Content {
     /// A part.
     Part(Part),
+    /// The boot loader that a BIOS starts.
+    BiosLoader,
     /// An empty ext4 file system.
     EmptyFileSystem,
     /// Nothing yet: the room is reserved for a later release, which writes dm-verity hashes there.
@@ -71,6 +75,14 @@ pub enum Content {
 /// The disk of an image whose content is a tree, in the order on the disk. The last partition grows at first
 /// boot.
 pub const DISK: &[Row] = &[
+    Row {
+        label: BIOS,
+        kind: |_| partition_type::BIOS_BOOT,
+        purpose: "bios partition",
+        size: Size::Defined { key: "disk.bios", of: |plan| plan.bios, least: 0, optional: true },
+        flags: flag::NO_AUTO,
+        content: Content::BiosLoader,
+    },
     Row {
         label: ESP,
         kind: |_| partition_type::ESP,
@@ -166,20 +178,21 @@ pub fn check_sizes(rows: &[Row], plan: &DiskPlan) -> Result<()> {
 mod tests {
     use super::*;
 
-    const PLAN: DiskPlan = DiskPlan { esp: 64 * MIB, var: 128 * MIB, verity: 8 * MIB };
+    const PLAN: DiskPlan = DiskPlan { bios: MIB, esp: 64 * MIB, var: 128 * MIB, verity: 8 * MIB };
 
     #[test]
     fn var_is_last_and_the_disk_holds_no_more_than_asked() {
         let layout = place(DISK, Arch::Amd64, &PLAN, &Digest::of(b""), |_| 3 * MIB + 1);
         let labels: Vec<_> = layout.partitions.iter().map(|partition| partition.label).collect();
-        assert_eq!(labels, [ESP, ROOT, VERITY, VAR]);
-        assert_eq!(layout.size, (1 + 64 + 4 + 8 + 128 + 1) * MIB);
+        assert_eq!(labels, [BIOS, ESP, ROOT, VERITY, VAR]);
+        assert_eq!(layout.size, (1 + 1 + 64 + 4 + 8 + 128 + 1) * MIB);
     }
 
     #[test]
-    fn no_verity_partition_without_room_for_it() {
-        let layout = place(DISK, Arch::Arm64, &DiskPlan { verity: 0, ..PLAN }, &Digest::of(b""), |_| MIB);
-        assert!(layout.get(VERITY).is_none());
+    fn no_partition_without_room_for_it() {
+        let plan = DiskPlan { verity: 0, bios: 0, ..PLAN };
+        let layout = place(DISK, Arch::Arm64, &plan, &Digest::of(b""), |_| MIB);
+        assert!(layout.get(VERITY).is_none() && layout.get(BIOS).is_none());
         assert_eq!(layout.get(ROOT).unwrap().kind, partition_type::ROOT_ARM64);
     }
 

@@ -1,7 +1,7 @@
 //! 6. Parts of an image: made once, on first use, and shared by the outputs that need them.
 //!
 //! ```text
-//! root ─► (verity) ─► command line ─► (unified kernel image) ─► esp ─► disk
+//! root ─► (verity) ─► command line ─► (unified kernel image) ─► esp, BIOS loader ─► disk
 //! kernel, initrd ─────────────────────┴─────────────────────────┘
 //! extensions ─► additions to a vendor's release ─► disk
 //! kernel, initrd, root (or a vendor's, and additions) ─► set for the network
@@ -13,6 +13,7 @@
 //! are in the store. The others are slices of the tree, short texts, or are written straight into their place
 //! on the disk.
 
+pub(crate) mod bios;
 pub(crate) mod command_line;
 pub(crate) mod compression;
 pub(crate) mod disk;
@@ -108,6 +109,14 @@ impl<'a> Parts<'a> {
             .get_or_make(|| esp::make(&self.image, self.kernel()?, self.initrd()?, self.command_line()?))
     }
 
+    /// The boot loader for a BIOS, if the image has one and is to have it on its disk.
+    fn bios_loader(&self) -> Result<Option<bios::Loader>> {
+        if self.image.plan.disk.bios == 0 || !bios::is_in(self.image.tree()) {
+            return Ok(None);
+        }
+        bios::make(self.image.tree(), self.kernel()?, self.command_line()?).map(Some)
+    }
+
     /// The disk. Its file must not be changed: outputs link it.
     pub fn disk(&self) -> Result<&Disk> {
         self.disk.get_or_make(|| {
@@ -116,7 +125,8 @@ impl<'a> Parts<'a> {
                 return Ok(Disk { path, layout: None });
             }
             layout::check_sizes(layout::DISK, &self.image.plan.disk)?;
-            disk::make(&self.image, &self.work, layout::DISK, self.root()?, self.esp()?)
+            let (esp, loader) = (self.esp()?, self.bios_loader()?);
+            disk::make(&self.image, &self.work, layout::DISK, self.root()?, esp, loader.as_ref())
         })
     }
 

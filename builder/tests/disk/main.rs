@@ -46,6 +46,41 @@ fn sgdisk_finds_no_problem_and_the_declared_types_and_flags() {
 }
 
 #[test]
+fn a_bios_finds_its_loader_before_the_partition_table_and_in_a_partition_of_its_own() {
+    const GRUB: &str = "/usr/lib/grub/i386-pc";
+    if !have("BIOS loader", &["mksquashfs", "mke2fs", "sgdisk", "grub-mkimage"]) {
+        return;
+    }
+    let Ok(files) = fs::read_dir(GRUB) else {
+        return testkit::not_run("BIOS loader", "no GRUB for a BIOS here (package grub-pc-bin)");
+    };
+    let files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    let bench = |bios| {
+        let mut bench = Bench::new();
+        bench.plan.disk.bios = bios;
+        for path in &files {
+            let entry = Entry::file(Body::whole(path).unwrap(), 0o644);
+            bench.tree.insert(text(path).trim_start_matches('/'), entry);
+        }
+        bench.tree.complete();
+        bench.write("raw");
+        bench
+    };
+    let with = bench(MIB);
+    let raw = fs::read(with.path("out/test-node.raw")).unwrap();
+    let verdict = run("sgdisk", &["-v", text(&with.path("out/test-node.raw"))]);
+    assert!(verdict.contains("No problems found"), "{verdict}");
+    let info = run("sgdisk", &["-i", "1", text(&with.path("out/test-node.raw"))]);
+    assert!(info.contains("21686148-6449-6E6F-744E-656564454649") && info.contains("'bios'"), "{info}");
+    let boot = fs::read(Path::new(GRUB).join("boot.img")).unwrap();
+    assert_eq!((&raw[..3], &raw[510..512]), (&boot[..3], &[0x55, 0xaa][..]));
+    let core = &raw[1 << 20..2 << 20];
+    assert!(core.starts_with(&fs::read(Path::new(GRUB).join("diskboot.img")).unwrap()[..0x1f4]));
+    let without = fs::read(bench(0).path("out/test-node.raw")).unwrap();
+    assert!(without.len() + (1 << 20) == raw.len() && without[..440] == [0; 440]);
+}
+
+#[test]
 fn the_esp_is_clean_and_holds_loader_entry_kernel_and_initrd() {
     if !have("ESP", &["mksquashfs", "mke2fs", "fsck.vfat", "mtype", "mdir"]) {
         return;
