@@ -42,6 +42,7 @@ pub(crate) const ENTRIES: usize = 1_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Packing {
     Plain,
+    Bzip2,
     Gzip,
     Xz,
     Zstd,
@@ -163,6 +164,7 @@ fn packing(head: &[u8]) -> Option<Packing> {
 
 fn compression(head: &[u8]) -> Option<Packing> {
     match head {
+        [b'B', b'Z', b'h', ..] => Some(Packing::Bzip2),
         [0x1f, 0x8b, ..] => Some(Packing::Gzip),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Packing::Xz),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Packing::Zstd),
@@ -177,6 +179,7 @@ fn unknown(title: &str, head: &[u8]) -> Error {
         [b'<', ..] => "it looks like a web page",
         _ => "its first bytes are unknown",
     };
-    Error::new(ErrorKind::Archive, format!("{title} is no archive that can be read: {looks}"))
-        .help("tar, tar.gz, tar.xz, tar.zst and .deb are read; use a file artifact for anything else")
+    Error::new(ErrorKind::Archive, format!("{title} is no archive that can be read: {looks}")).help(
+        "tar, tar.bz2, tar.gz, tar.xz, tar.zst and .deb are read; use a file artifact for anything else",
+    )
 }

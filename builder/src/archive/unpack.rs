@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
@@ -84,6 +85,7 @@ fn new_spool(spool_dir: &Path) -> Result<NamedTempFile> {
 fn decoder<'a>(packing: Packing, input: BufReader<io::Take<File>>) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match packing {
         Packing::Plain => Box::new(input),
+        Packing::Bzip2 => Box::new(MultiBzDecoder::new(input)),
         Packing::Gzip => Box::new(MultiGzDecoder::new(input)),
         Packing::Xz => {
             Box::new(XzDecoder::new_stream(input, Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?))

@@ -1,6 +1,6 @@
 //! What is extracted from valid archives.
 
-use super::raw::{Raw, deb, gzip, xz, zstd};
+use super::raw::{Raw, bzip2, deb, gzip, xz, zstd};
 use super::*;
 
 fn release() -> Vec<u8> {
@@ -29,6 +29,8 @@ fn every_form_gives_the_same_tree() {
     let (first, second) = tar.split_at(1000);
     let forms = [
         ("tar", tar.clone()),
+        ("tar.bz2", bzip2(&tar)),
+        ("tar.bz2 of two streams", [bzip2(first), bzip2(second)].concat()),
         ("tar.gz", gzip(&tar)),
         ("tar.gz of two members", [gzip(first), gzip(second)].concat()),
         ("tar.xz", xz(&tar)),

@@ -267,7 +267,6 @@ fn unknown(title: &str, head: &[u8]) -> Error {
         [b'<', ..] => "it looks like a web page",
         [b'K', b'D', b'M', b'V', ..] => "it is a VMDK disk; qemu-img convert -O qcow2 converts it",
         _ if head.starts_with(b"vhdxfile") => "it is a VHDX disk; qemu-img convert -O qcow2 converts it",
-        _ if head.starts_with(b"BZh") => "it is compressed by bzip2; bunzip2 unpacks it",
         _ => "its first bytes are unknown",
     };
     let kinds: Vec<&str> = CONTAINERS.iter().map(|container| container.name).collect();

@@ -10,7 +10,7 @@ use crate::image_source::is_layout;
 use crate::tree::{Body, Node, Tree};
 
 pub(super) const CONTAINER: Container =
-    Container { name: "a tar archive (plain, gzip, xz, zstd)", is: archive::is_tar, read };
+    Container { name: "a tar archive (plain, bzip2, gzip, xz, zstd)", is: archive::is_tar, read };
 
 fn read(source: &Source<'_>) -> Result<Tree> {
     let tree = archive::root(source.path, source.title)?;
