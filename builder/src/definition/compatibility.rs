@@ -424,7 +424,7 @@ pub(super) fn complete(
     // Conditions first: they decide which steps apply, and so what else is used.
     for conditions_alone in [true, false] {
         let names = match conditions_alone {
-            true => used.in_conditions(),
+            true => used.in_conditions(variables),
             false => used.by(variables),
         };
         for part in table.parts().filter(|part| names.contains(*part)) {

@@ -21,23 +21,30 @@ pub(super) const ARCHES: [&str; 2] = ["amd64", "arm64"];
 /// How a requirement begins that compares versions.
 pub(super) const COMPARISONS: [char; 5] = ['<', '>', '=', '~', '^'];
 
-/// Whether every requirement of `when` holds.
+/// Whether every requirement of `when` holds. A variable may be missing where another one says no:
+/// `{ runtime = "containerd", containerd = ">=2" }` in an image without containerd.
 ///
 /// # Errors
 /// The variable concerned, the message, and the help.
 pub fn holds(when: &When, variables: &Variables) -> Result<bool, (String, String, String)> {
+    let mut unknown = None;
     for (name, requirement) in when {
-        let fail = |message: String, help: String| (name.clone(), message, help);
-        let value = variables.get(name).ok_or_else(|| {
-            let help = suggestion(name, variables.keys().map(String::as_str));
-            fail(format!("unknown variable \"{name}\" in a condition"), help)
-        })?;
-        let satisfied = satisfied(name, value, requirement).map_err(|(message, help)| fail(message, help))?;
-        if !satisfied {
+        let Some(value) = variables.get(name) else {
+            unknown = unknown.or(Some(name));
+            continue;
+        };
+        let satisfied = satisfied(name, value, requirement);
+        if !satisfied.map_err(|(message, help)| (name.clone(), message, help))? {
             return Ok(false);
         }
     }
-    Ok(true)
+    match unknown {
+        None => Ok(true),
+        Some(name) => {
+            let help = suggestion(name, variables.keys().map(String::as_str));
+            Err((name.clone(), format!("unknown variable \"{name}\" in a condition"), help))
+        }
+    }
 }
 
 /// Whether `value`, that of `name`, is as required. The error is the message and the help.
@@ -84,6 +91,12 @@ mod tests {
         assert!(check("arch", ">=2").unwrap_err().1.contains("not a version"));
         assert!(check("containerd", ">=x").is_err());
         assert!(check("contanerd", ">=2").unwrap_err().2.contains("containerd"));
+        let both = |runtime: &str| {
+            let when = When::from([("crio".into(), ">=1".into()), ("arch".into(), runtime.into())]);
+            holds(&when, &variables)
+        };
+        assert_eq!(both("arm64"), Ok(false), "nobody needs the version of what is not there");
+        assert!(both("amd64").is_err());
         assert_eq!(check("arch", "arm64"), Ok(false));
         assert_eq!(check("arch", "!arm64|amd64"), Ok(false));
         assert_eq!(check("arch", "!arm64"), Ok(true));

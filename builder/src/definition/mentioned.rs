@@ -36,19 +36,25 @@ pub(super) struct Used<'a> {
 }
 
 impl Used<'_> {
-    /// The names of the variables that the conditions of the layers compare.
-    pub fn in_conditions(&self) -> BTreeSet<String> {
-        self.layers.iter().flat_map(conditions).flat_map(|when| when.keys().cloned()).collect()
+    /// The names of the variables that the conditions of the layers compare, but for those conditions that
+    /// anything else than versions rules out: of containerd's in an image with CRI-O.
+    pub fn in_conditions(&self, variables: &Variables) -> BTreeSet<String> {
+        let fixed = variables.iter().filter(|(name, _)| FIXED.contains(&name.as_str()));
+        let fixed: Variables = fixed.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let whens = self.layers.iter().flat_map(conditions);
+        let open = whens.filter(|when| condition::holds(when, &fixed) != Ok(false));
+        open.flat_map(|when| when.keys().cloned()).collect()
     }
 
     /// The names of the variables in the image and in the steps of its layers that apply, as far as
     /// `variables` decide that.
     pub fn by(&self, variables: &Variables) -> BTreeSet<String> {
-        self.names(&|when| condition::holds(when, variables) != Ok(false))
+        self.names(self.in_conditions(variables), &|when| condition::holds(when, variables) != Ok(false))
     }
 
-    /// The names of all variables in the image, and in those steps of its layers whose conditions `apply`.
-    fn names(&self, apply: &dyn Fn(&When) -> bool) -> BTreeSet<String> {
+    /// The names of all variables in the image, and in those steps of its layers whose conditions `apply`,
+    /// added to `names`.
+    fn names(&self, mut names: BTreeSet<String>, apply: &dyn Fn(&When) -> bool) -> BTreeSet<String> {
         let image = self.image;
         let base = image.base.iter();
         let packages = base.clone().flat_map(|base| base.packages.iter().flatten());
@@ -58,8 +64,7 @@ impl Used<'_> {
         let preload = image.preload.iter().flatten().flat_map(PreloadSpec::texts);
         let texts = packages.chain(files.flatten()).chain(arguments).chain(layer_names);
         let texts = texts.chain(preload).chain(&self.texts);
-        let mut names: BTreeSet<String> = texts.flat_map(|text| names_in(text)).collect();
-        names.extend(self.in_conditions());
+        names.extend(texts.flat_map(|text| names_in(text)));
         self.layers.iter().for_each(|layer| add(layer, apply, &mut names));
         names
     }
@@ -69,7 +74,7 @@ impl Used<'_> {
 /// the one that it is for. One of `parts`, those of the compatibility table, is no slip of the pen: that it
 /// changes nothing is a warning.
 pub(super) fn check_versions(composed: &Composition, used: &Used<'_>, parts: &[&str]) -> Result<Vec<String>> {
-    let used = used.names(&|_| true);
+    let used = used.names(used.in_conditions(&Variables::new()), &|_| true);
     let unused =
         |key: &&String| !used.contains(*key) && composed.goes_with("layers", &at!["versions", key.as_str()]);
     let unused = composed.file.versions.keys().filter(unused);
