@@ -20,6 +20,9 @@ const RUNTIMES: [(&str, &str); 4] = [
     ("adapter", "${docker} ${cri-dockerd} ${pause}"),
 ];
 
+/// CRI-O with gVisor beside it.
+const SANDBOXED: (&str, &str) = ("sandboxed", "${cri-o} ${gvisor} ${pause}");
+
 /// A definition for each runtime with the shipped table.
 struct Bench(tempfile::TempDir);
 
@@ -28,7 +31,7 @@ impl Bench {
         let bench = Self(tempfile::tempdir().unwrap());
         let layers = bench.0.path().join("layers");
         fs::create_dir_all(bench.0.path().join("images")).unwrap();
-        for (name, parts) in RUNTIMES.into_iter().chain([("crictl", "${crictl}")]) {
+        for (name, parts) in RUNTIMES.into_iter().chain([("crictl", "${crictl}"), SANDBOXED]) {
             fs::create_dir_all(layers.join(name)).unwrap();
             let provides = if name == "crictl" { "crictl" } else { "container-runtime" };
             let mut layer = format!(
@@ -225,6 +228,13 @@ const REFUSED: &[(&str, &str, &str, &str, &str)] = &[
         "cri-o=1.36.3",
         "kubernetes 1.34.9 cannot work with cri-o 1.36.3: a CRI-O release",
         "cri-o 1.34.11 works",
+    ),
+    (
+        "1.36.5",
+        "sandboxed",
+        "gvisor=20260928.0 cri-o=1.36.3",
+        "gvisor 20260928.0 cannot work with cri-o 1.36.3: CRI-O runs gVisor",
+        "choose other versions",
     ),
     (
         "1.26.15",

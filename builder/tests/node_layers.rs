@@ -37,7 +37,7 @@ fn packages(definition: &Definition) -> &[String] {
 
 #[test]
 fn every_layer_by_choice_resolves_beside_the_others_with_every_base_and_an_old_kubernetes() {
-    let choices: [&[&str]; 7] = [
+    let choices: [&[&str]; 11] = [
         &["storage-clients", "kubectl"],
         &["chrony"],
         &["sshd", "break-glass"],
@@ -45,6 +45,10 @@ fn every_layer_by_choice_resolves_beside_the_others_with_every_base_and_an_old_k
         &["cis"],
         &["ecr-credential-provider"],
         &["acr-credential-provider"],
+        &["gcr-credential-provider"],
+        &["gvisor"],
+        &["kata"],
+        &["nvidia-container-toolkit"],
     ];
     for image in ["debian-13.toml", "debian-12.toml", "ubuntu-22.04.toml", "ubuntu-26.04.toml"] {
         for more in choices {
@@ -176,6 +180,7 @@ fn a_provider_of_logins_has_the_name_of_its_program() {
     for (name, program) in [
         ("ecr-credential-provider", "ecr-credential-provider"),
         ("acr-credential-provider", "azure-acr-credential-provider"),
+        ("gcr-credential-provider", "auth-provider-gcp"),
     ] {
         let definition = load("debian-13.toml", &[name], &[]);
         let layer = layer(&definition, name);

@@ -57,6 +57,20 @@ fn plan(oci: &str, runtime: &str, minor: u16, versions: &[(&str, String)]) -> Re
     registry::load(&path, &[], Some(&layers)).map(|loaded| loaded.plan)
 }
 
+/// The variables of versions that golden files have instead of them.
+const PARTS: [&str; 10] = [
+    "containerd",
+    "cri-o",
+    "cri-dockerd",
+    "crictl",
+    "docker",
+    "gvisor",
+    "kata",
+    "nvidia-container-toolkit",
+    "pause",
+    "runc",
+];
+
 /// The layers that the runtime decides about, in full, and what others say about it. Versions are variables
 /// again.
 fn shown(plan: &ImagePlan) -> String {
@@ -68,11 +82,12 @@ fn shown(plan: &ImagePlan) -> String {
             _ => whole(layer, &mut text),
         }
     }
-    let versions = ["containerd", "cri-o", "cri-dockerd", "docker", "crictl", "pause", "runc"];
-    for (name, value) in plan.variables.iter().filter(|(name, _)| versions.contains(&name.as_str())) {
-        text = text.replace(value, &format!("${{{name}}}"));
-    }
-    text
+    without_versions(plan, text)
+}
+
+fn without_versions(plan: &ImagePlan, text: String) -> String {
+    let versions = plan.variables.iter().filter(|(name, _)| PARTS.contains(&name.as_str()));
+    versions.fold(text, |text, (name, value)| text.replace(value, &format!("${{{name}}}")))
 }
 
 fn whole(layer: &LayerPlan, text: &mut String) {
@@ -258,4 +273,95 @@ fn every_runtime_has_an_importer_of_images_or_a_layer_beside_it_that_is_one() {
             );
         }
     }
+}
+
+/// A layer that adds a handler for a RuntimeClass, beside a runtime with this version of it.
+const HANDLERS: [(&str, &str, u16, (&str, &str)); 9] = [
+    ("gvisor", "containerd", 20, ("containerd", "1.7.34")),
+    ("gvisor", "containerd", 36, ("containerd", "2.3.6")),
+    ("gvisor", "crio", 37, ("cri-o", "1.37.2")),
+    ("kata", "containerd", 30, ("containerd", "1.7.34")),
+    ("kata", "containerd", 36, ("containerd", "2.3.6")),
+    ("kata", "crio", 36, ("cri-o", "1.36.3")),
+    ("nvidia-container-toolkit", "containerd", 30, ("containerd", "1.7.34")),
+    ("nvidia-container-toolkit", "containerd", 36, ("containerd", "2.3.6")),
+    ("nvidia-container-toolkit", "crio", 36, ("cri-o", "1.36.3")),
+];
+
+fn plan_with(layers: &[&str], runtime: &str, minor: u16, (part, version): (&str, &str)) -> Result<ImagePlan> {
+    let names: Vec<String> = ["runc"].iter().chain(layers).map(|name| format!("\"{name}\"")).collect();
+    let versions = [(part, version.to_owned()), ("runc", "1.4.3".to_owned())];
+    plan(&names.join(", "), runtime, minor, &versions)
+}
+
+#[test]
+fn layers_with_handlers_have_the_tree_of_their_golden_file() {
+    let mut wrong = Vec::new();
+    for (name, runtime, minor, version) in HANDLERS {
+        let plan = plan_with(&[name], runtime, minor, version).unwrap();
+        let mut text = String::new();
+        whole(plan.layers.iter().find(|layer| layer.name == name).unwrap(), &mut text);
+        let text = without_versions(&plan, text);
+        let line = version.1.split('.').next().unwrap();
+        let file = format!("{name}-beside-{runtime}-{line}.txt");
+        if text != fs::read_to_string(format!("{HERE}/tests/runtimes/{file}")).unwrap_or_default() {
+            let found = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&file);
+            fs::write(&found, &text).unwrap();
+            wrong.push(format!("{} is not that of tests/runtimes", found.display()));
+        }
+        let others: Vec<_> = plan.variables.keys().filter(|part| PARTS.contains(&part.as_str())).collect();
+        let runtimes = ["containerd", "cri-o", "docker"];
+        let chosen: Vec<_> = others.iter().filter(|part| runtimes.contains(&part.as_str())).collect();
+        assert_eq!(
+            chosen,
+            [&version.0],
+            "{name}: the image has one runtime, and its version alone is chosen"
+        );
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// containerd 1.x takes a whole section from the last file that has it.
+#[test]
+fn a_drop_in_for_containerd_1_repeats_what_the_main_file_says() {
+    let parsed = |name: &str| -> toml::Table {
+        let text = fs::read_to_string(format!("{HERE}/../layers/{name}.toml")).unwrap();
+        text.parse().unwrap()
+    };
+    let main = parsed("containerd/config-v2");
+    for name in ["gvisor", "kata", "nvidia-container-toolkit"] {
+        let drop_in = parsed(&format!("{name}/containerd-v2"));
+        assert_eq!(drop_in["version"], main["version"]);
+        let missing = lacks(&drop_in["plugins"], &main["plugins"]);
+        assert!(missing.is_empty(), "{name} lacks {missing:?}");
+    }
+}
+
+/// The paths of the values that `all` has and `some` has not.
+fn lacks(some: &toml::Value, all: &toml::Value) -> Vec<String> {
+    let Some(all) = all.as_table() else {
+        return if some == all { Vec::new() } else { vec![all.to_string()] };
+    };
+    let of = |key: &str| some.get(key).cloned().unwrap_or(toml::Value::Boolean(false));
+    let below = all.iter().map(|(key, value)| (key, lacks(&of(key), value)));
+    below
+        .flat_map(|(key, paths)| paths.into_iter().map(move |path| format!("{key}.{path}")))
+        .collect()
+}
+
+#[test]
+fn layers_with_handlers_refuse_what_cannot_run_them() {
+    let refused = |layers: &[&str], runtime: &str, minor: u16, version: (&str, &str)| {
+        let error = plan_with(layers, runtime, minor, version).unwrap_err();
+        assert!(error.hint().is_some(), "{error}");
+        error.message().to_owned()
+    };
+    for name in ["gvisor", "kata", "nvidia-container-toolkit"] {
+        let said = refused(&[name], "docker", 36, ("docker", "29.8.2"));
+        assert!(said.contains(name) && said.contains("docker"), "{said}");
+    }
+    let said = refused(&["gvisor"], "crio", 36, ("cri-o", "1.36.3"));
+    assert!(said.contains("CRI-O runs gVisor by its shim"), "{said}");
+    let both = ["gvisor", "kata"];
+    assert!(plan_with(&both, "containerd", 36, ("containerd", "2.3.6")).is_ok());
 }
