@@ -8,7 +8,10 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::base;
+use crate::definition::plan::Arch;
 use crate::definition::snapshot::Wanted;
+use crate::definition::value::Size;
+use crate::qemu::{Bus, Firmware};
 use crate::registry;
 
 /// Builds immutable Kubernetes node images.
@@ -57,6 +60,8 @@ pub enum Verb {
     Plan(PlanArgs),
     /// Show what is in a built image
     Inspect(InspectArgs),
+    /// Boot a built image in QEMU, with its console in the terminal; Ctrl-A X ends it
+    Run(RunArgs),
     /// Simulate a platform's metadata service, to try user data without a machine
     Simulate(SimulateArgs),
     /// Print the JSON Schema of image or layer definitions
@@ -315,6 +320,73 @@ pub struct InspectArgs {
     /// Also check every file against SHA256SUMS
     #[arg(long)]
     pub verify: bool,
+}
+
+/// `kiln run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A disk image, a folder NAME-pxe, or the output folder of a build. It is not changed
+    #[arg(default_value = "out")]
+    pub image: PathBuf,
+    /// What starts the machine
+    #[arg(long, value_enum, default_value = "uefi")]
+    pub firmware: Firmware,
+    /// How it reaches its disk
+    #[arg(long, value_enum, default_value = "virtio")]
+    pub bus: Bus,
+    /// The architecture [default: what the manifest beside the image says, else this machine's]
+    #[arg(long, value_name = "ARCH", value_parser = arch)]
+    pub arch: Option<Arch>,
+    /// Emulate the processor even where this host could virtualise it (/dev/kvm)
+    #[arg(long)]
+    pub emulate: bool,
+    /// Processors
+    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pub cpus: u32,
+    /// Memory; a boot from the network keeps the whole root in it
+    #[arg(long, value_name = "SIZE", default_value = "3GiB", value_parser = size)]
+    pub memory: Size,
+    /// The size of the disk; an image that is larger stays as large as it is
+    #[arg(long, value_name = "SIZE", default_value = "10GiB", value_parser = size)]
+    pub disk: Size,
+    /// Keep what the machine writes in this file (qcow2), and go on with it if it is there
+    #[arg(long, value_name = "FILE")]
+    pub keep: Option<PathBuf>,
+    /// A node config (JoinConfiguration, cloud-config, Ignition, …), handed to the agent by the firmware
+    #[arg(long, value_name = "FILE")]
+    pub node_config: Option<PathBuf>,
+    /// Connections to a port of this host reach a port of the machine
+    #[arg(long = "forward", value_name = "[ADDRESS:]HOST:GUEST")]
+    pub forwards: Vec<String>,
+    /// Simulate this platform around the machine (kiln simulate --list)
+    #[arg(long, value_name = "NAME")]
+    pub platform: Option<String>,
+    /// The platform's user data
+    #[arg(long, value_name = "FILE", requires = "platform")]
+    pub user_data: Option<PathBuf>,
+    /// Set a variable of the platform
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "platform")]
+    pub sets: Vec<String>,
+    /// End with success as soon as the console shows this text; with 6 if it does not
+    #[arg(long, value_name = "TEXT")]
+    pub until: Option<String>,
+    /// With --until: how many seconds to wait
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "until")]
+    pub timeout: u64,
+    /// Print QEMU's command line, one word a line, and do not start it
+    #[arg(long, conflicts_with_all = ["platform", "until"])]
+    pub print: bool,
+    /// More arguments for QEMU
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub more: Vec<OsString>,
+}
+
+fn size(text: &str) -> Result<Size, String> {
+    Size::try_from(text.to_owned())
+}
+
+fn arch(text: &str) -> Result<Arch, String> {
+    Arch::named(text).ok_or_else(|| "write amd64 or arm64".to_owned())
 }
 
 /// `kiln simulate`

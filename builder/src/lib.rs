@@ -28,6 +28,7 @@ pub(crate) mod pipeline;
 pub mod mirror;
 pub mod audit;
 pub mod lint;
+pub mod qemu;
 pub mod registry;
 
 pub(crate) mod address;

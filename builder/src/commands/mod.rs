@@ -11,6 +11,7 @@ mod lock;
 mod mirror;
 mod outdated;
 mod plan;
+mod run;
 mod schema;
 mod simulate;
 
@@ -45,6 +46,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Audit(args) => return audit::run(args, &progress, &terminal),
         Verb::Plan(args) => plan::run(args, &terminal),
         Verb::Inspect(args) => inspect::run(args, &terminal),
+        Verb::Run(args) => return run::run(args, cli.quiet, &terminal),
         Verb::Simulate(args) => return simulate::run(args, cli.quiet, &terminal),
         Verb::Schema(args) => schema::run(args, &terminal),
         Verb::Completions { shell } => completions::run(*shell, &terminal),

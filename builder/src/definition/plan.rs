@@ -34,6 +34,11 @@ impl Arch {
         }
     }
 
+    /// The architecture of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Amd64, Self::Arm64].into_iter().find(|arch| arch.name() == name)
+    }
+
     /// Linux's name of the first serial port: a 16550 or a PL011 (Server Base System Architecture, "UART").
     pub const fn serial_port(self) -> &'static str {
         match self {

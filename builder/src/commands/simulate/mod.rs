@@ -59,21 +59,47 @@ pub fn run(args: &SimulateArgs, quiet: bool, terminal: &Terminal) -> Result<Exit
     }
 }
 
+/// Runs `words` on a machine of `platform`, as a command, with QEMU's arguments for its looks at the end.
+pub(super) fn around(
+    platform: &str,
+    user_data: Option<&Path>,
+    sets: &[String],
+    mut words: Vec<OsString>,
+    quiet: bool,
+    terminal: &Terminal,
+) -> Result<ExitCode> {
+    let machine = of_platform(platform, user_data, sets)?.build().map_err(failed)?;
+    words.extend(machine.qemu_arguments().map_err(failed)?.into_iter().map(OsString::from));
+    let folder = tempfile::tempdir().at("making a folder in", std::env::temp_dir())?;
+    if machine.platform.drive.is_some() {
+        let path = folder.path().join("drive.img");
+        drive::write(&machine, &path)?;
+        words.extend(["-drive".into(), format!("if=virtio,format=raw,file={}", path.display()).into()]);
+    }
+    run_command(&words, machine, quiet, terminal)
+}
+
 fn simulation(args: &SimulateArgs) -> Result<Simulation> {
-    let mut simulation = Simulation::of(args.platform.as_deref().unwrap_or_default())
+    let platform = args.platform.as_deref().unwrap_or_default();
+    let mut simulation = of_platform(platform, args.user_data.as_deref(), &args.sets)?
         .family(if args.ipv6_only { Family::V6 } else { Family::Both });
-    if let Some(path) = &args.user_data {
+    for fault in &args.faults {
+        simulation = simulation.fault(fault.parse::<Fault>().map_err(failed)?);
+    }
+    Ok(simulation)
+}
+
+fn of_platform(platform: &str, data: Option<&Path>, sets: &[String]) -> Result<Simulation> {
+    let mut simulation = Simulation::of(platform);
+    if let Some(path) = data {
         simulation = simulation.user_data(user_data(path)?);
     }
-    for set in &args.sets {
+    for set in sets {
         let (key, value) = set.split_once('=').ok_or_else(|| {
             Error::new(ErrorKind::Usage, format!("--set {set}: there is no ="))
                 .help("write --set KEY=VALUE, such as --set zone=us-east-1f")
         })?;
         simulation = simulation.set(key, value);
-    }
-    for fault in &args.faults {
-        simulation = simulation.fault(fault.parse::<Fault>().map_err(failed)?);
     }
     Ok(simulation)
 }

@@ -1,0 +1,346 @@
+//! `kiln run`
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Terminal, simulate};
+use crate::cli::RunArgs;
+use crate::definition::plan::Arch;
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::output::sums::Sum;
+use crate::provenance::MANIFEST;
+use crate::qemu::{self, Boot, IPXE_SCRIPT, Machine};
+
+/// The program of Debian's package; others have one of the same name.
+const PACKAGE: &str = "qemu-system-x86, or qemu-system-arm for arm64";
+/// The longest line of the console that is looked into.
+const LONGEST_LINE: usize = 64 << 10;
+
+/// The members of a manifest that count here.
+#[derive(Debug, Deserialize)]
+struct Manifest {
+    arch: Arch,
+    outputs: Vec<Sum>,
+}
+
+/// Boots an image, and ends when the machine does.
+pub fn run(args: &RunArgs, quiet: bool, terminal: &Terminal) -> Result<ExitCode> {
+    if let Some(platform) = &args.platform {
+        return simulate::around(
+            platform,
+            args.user_data.as_deref(),
+            &args.sets,
+            own_words(args)?,
+            quiet,
+            terminal,
+        );
+    }
+    let (image, arch) = image(args)?;
+    let folder = tempfile::Builder::new()
+        .prefix("kiln-run-")
+        .tempdir()
+        .at("making a folder in", std::env::temp_dir())?;
+    let disk = args.keep.clone().unwrap_or_else(|| folder.path().join("disk.qcow2"));
+    let boot = if image.is_dir() {
+        Boot::Network(&image)
+    } else {
+        prepare(args, &image, &disk)?;
+        Boot::Disk(&disk)
+    };
+    if let Some(config) = &args.node_config {
+        File::open(config).at("opening", config)?;
+    }
+    let machine = Machine {
+        arch,
+        firmware: args.firmware,
+        bus: args.bus,
+        emulate: args.emulate,
+        cpus: args.cpus,
+        memory: args.memory.0,
+        forwards: &args.forwards,
+        node_config: args.node_config.as_deref(),
+        interactive: args.until.is_none(),
+        more: &args.more,
+    };
+    let words = machine.command(&boot, folder.path())?;
+    if args.print {
+        // The files of the machine are the user's now.
+        let _ = folder.keep();
+        let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+        return terminal
+            .show(&json!({ "command": words }), |_| words.join("\n"))
+            .map(|()| ExitCode::SUCCESS);
+    }
+    start(args, &words, terminal).map(|()| ExitCode::SUCCESS)
+}
+
+/// The file or folder that boots, and its architecture.
+fn image(args: &RunArgs) -> Result<(PathBuf, Arch)> {
+    let path = &args.image;
+    let is_network = path.join(IPXE_SCRIPT).is_file();
+    let is_output = path.is_dir() && !is_network;
+    let folder = if is_output { path } else { path.parent().unwrap_or(Path::new("")) };
+    let manifest = manifest(folder);
+    let found = match &manifest {
+        _ if !path.exists() => {
+            return Err(Error::new(ErrorKind::Io, format!("{}: there is no such file", path.display()))
+                .help("build an image first (kiln build), or name one"));
+        }
+        Some(manifest) if is_output => {
+            let files: Vec<String> = manifest.outputs.iter().map(|sum| sum.file.clone()).collect();
+            qemu::bootable(path, &files)?
+        }
+        None if is_output => {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                format!("{} is no output folder of a build", path.display()),
+            )
+            .help("name a disk image, an output folder with its manifest.json, or a folder NAME-pxe"));
+        }
+        _ => path.clone(),
+    };
+    let known = manifest
+        .filter(|manifest| manifest.outputs.iter().any(|sum| folder.join(&sum.file).starts_with(&found)));
+    let arch = args.arch.or(known.map(|manifest| manifest.arch)).unwrap_or(Arch::OF_THIS_MACHINE);
+    Ok((found, arch))
+}
+
+fn manifest(folder: &Path) -> Option<Manifest> {
+    serde_json::from_reader(BufReader::new(File::open(folder.join(MANIFEST)).ok()?)).ok()
+}
+
+/// Makes the disk that the machine changes, unless it is there already.
+fn prepare(args: &RunArgs, image: &Path, disk: &Path) -> Result<()> {
+    let form = qemu::recognise(image)?;
+    if disk.exists() {
+        return match qemu::recognise(disk)? {
+            qemu::Form::Qcow2 => Ok(()),
+            _ => Err(Error::new(
+                ErrorKind::Usage,
+                format!("--keep {}: this is no disk of qcow2", disk.display()),
+            )
+            .help("name a file that is not there yet, or one that --keep has made")),
+        };
+    }
+    qemu::overlay(image, form, disk, args.disk.0)
+}
+
+/// The words of this command without the platform, for a process that the simulator starts.
+fn own_words(args: &RunArgs) -> Result<Vec<OsString>> {
+    let own = std::env::current_exe()
+        .map_err(|error| Error::new(ErrorKind::Io, format!("finding kiln: {error}")))?;
+    let mut words: Vec<OsString> = vec![own.into(), "run".into(), args.image.clone().into()];
+    let mut add = |name: &str, value: OsString| words.extend([OsString::from(format!("--{name}")), value]);
+    add("firmware", word(&args.firmware));
+    add("bus", word(&args.bus));
+    add("cpus", args.cpus.to_string().into());
+    add("memory", format!("{}MiB", args.memory.0 >> 20).into());
+    add("disk", format!("{}MiB", args.disk.0 >> 20).into());
+    args.arch.iter().for_each(|arch| add("arch", arch.name().into()));
+    args.keep.iter().for_each(|path| add("keep", path.into()));
+    args.node_config.iter().for_each(|path| add("node-config", path.into()));
+    args.forwards.iter().for_each(|forward| add("forward", forward.into()));
+    if let Some(until) = &args.until {
+        add("until", until.into());
+        add("timeout", args.timeout.to_string().into());
+    }
+    words.extend(args.emulate.then(|| "--emulate".into()));
+    words.push("--".into());
+    words.extend(args.more.iter().cloned());
+    Ok(words)
+}
+
+fn word(value: &impl ValueEnum) -> OsString {
+    value.to_possible_value().map(|value| value.get_name().into()).unwrap_or_default()
+}
+
+fn start(args: &RunArgs, words: &[OsString], terminal: &Terminal) -> Result<()> {
+    let program = words[0].to_string_lossy().into_owned();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    if args.until.is_some() {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+    }
+    let child = command.spawn().map_err(|error| {
+        Error::new(ErrorKind::Tool, format!("starting {program}: {error}"))
+            .help(format!("install it (package {PACKAGE})"))
+    })?;
+    match &args.until {
+        None => ended(wait(child)?, &program),
+        Some(text) => until(child, text, Duration::from_secs(args.timeout), terminal),
+    }
+}
+
+fn wait(mut child: Child) -> Result<ExitStatus> {
+    child
+        .wait()
+        .map_err(|error| Error::new(ErrorKind::Tool, format!("waiting for QEMU: {error}")))
+}
+
+fn ended(status: ExitStatus, program: &str) -> Result<()> {
+    match status.success() {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::Tool, format!("{program} failed ({status})"))
+            .help("its reason stands above; where this host's virtualisation does not work, add --emulate")),
+    }
+}
+
+/// Passes the console on until a line has `text`, and ends the machine.
+fn until(mut child: Child, text: &str, patience: Duration, terminal: &Terminal) -> Result<()> {
+    let began = Instant::now();
+    let console = child.stdout.take().map(BufReader::new);
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        console
+            .into_iter()
+            .for_each(|console| each_line(console, |line| sender.send(line).is_ok()));
+    });
+    let missed = |why: &str| {
+        Err(Error::new(ErrorKind::Verification, format!("the console did not show \"{text}\": {why}"))
+            .help("read what is above; --timeout is the number of seconds to wait, --emulate does without virtualisation"))
+    };
+    let found = loop {
+        match lines.recv_timeout(patience.saturating_sub(began.elapsed())) {
+            Ok(line) => {
+                terminal.line(&json!({ "console": line }), &line)?;
+                if line.contains(text) {
+                    break Ok(());
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => break missed(&format!("{} s have passed", patience.as_secs())),
+            Err(RecvTimeoutError::Disconnected) => break missed("the machine has ended"),
+        }
+    };
+    // It has often ended already.
+    let _ = child.kill();
+    let _ = child.wait();
+    let seconds = began.elapsed().as_secs_f64();
+    if found.is_ok() {
+        let _ = writeln!(std::io::stderr(), "found \"{}\" after {seconds:.1} s", crate::address::said(text));
+    }
+    found
+}
+
+/// Calls `tell` for each line, cut off where it is too long, until it answers no.
+fn each_line(mut console: impl BufRead, tell: impl Fn(String) -> bool) {
+    let mut line = Vec::new();
+    while let Ok(1..) = std::io::Read::take(&mut console, LONGEST_LINE as u64).read_until(b'\n', &mut line) {
+        if !tell(without_colours(&String::from_utf8_lossy(&line)).trim_end().to_owned()) {
+            return;
+        }
+        line.clear();
+    }
+}
+
+/// The text without sequences that colour it or move the cursor (ECMA-48, 5.4).
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |plain, part| {
+        plain
+            + part
+                .trim_start_matches(|letter: char| !('@'..='~').contains(&letter))
+                .get(1..)
+                .unwrap_or_default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn args(words: &[&str]) -> RunArgs {
+        let cli = crate::cli::Cli::try_parse_from([&["kiln", "run"], words].concat()).unwrap();
+        let crate::cli::Verb::Run(args) = cli.verb else { panic!("another verb") };
+        args
+    }
+
+    #[test]
+    fn the_words_for_the_simulator_mean_the_same_without_the_platform() {
+        let given = args(&[
+            "x.raw",
+            "--platform",
+            "ec2",
+            "--set",
+            "zone=a",
+            "--firmware",
+            "bios",
+            "--bus",
+            "nvme",
+            "--arch",
+            "arm64",
+            "--cpus",
+            "3",
+            "--memory",
+            "1GiB",
+            "--disk",
+            "20GiB",
+            "--forward",
+            "1:2",
+            "--emulate",
+            "--until",
+            "a b",
+            "--timeout",
+            "7",
+            "--",
+            "-snapshot",
+        ]);
+        let words = own_words(&given).unwrap();
+        let words: Vec<&str> = words[2..].iter().map(|word| word.to_str().unwrap()).collect();
+        let again = args(&words);
+        assert!(again.platform.is_none() && again.sets.is_empty());
+        let expected = RunArgs { platform: None, sets: Vec::new(), ..given };
+        assert_eq!(format!("{again:?}"), format!("{expected:?}"));
+    }
+
+    #[test]
+    fn the_architecture_is_the_manifests_if_the_image_is_one_of_its_outputs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let digest = crate::digest::Digest::of(b"");
+        let output = |file: &str| json!({"file": file, "size": 0, "sha256": digest});
+        let manifest = json!({"arch": "arm64", "outputs": [output("a.raw"), output("a-pxe/boot.ipxe")]});
+        std::fs::write(path(MANIFEST), manifest.to_string()).unwrap();
+        std::fs::create_dir(path("a-pxe")).unwrap();
+        for file in ["a.raw", "other.raw", "a-pxe/boot.ipxe"] {
+            std::fs::write(path(file), "").unwrap();
+        }
+        let found = |name: &str| image(&args(&[path(name).to_str().unwrap()])).unwrap();
+        assert_eq!(found(""), (path("a.raw"), Arch::Arm64));
+        assert_eq!(found("a.raw").1, Arch::Arm64);
+        assert_eq!(found("a-pxe"), (path("a-pxe"), Arch::Arm64));
+        assert_eq!(found("other.raw").1, Arch::OF_THIS_MACHINE);
+        assert_eq!(image(&args(&["/nonexistent/x.raw"])).unwrap_err().kind(), ErrorKind::Io);
+    }
+
+    #[test]
+    fn colours_of_the_console_are_left_out() {
+        let coloured = "[\x1b[0;32m  OK  \x1b[0m] Reached \x1b[1mtarget\x1b[0m";
+        assert_eq!(without_colours(coloured), "[  OK  ] Reached target");
+        for text in ["plain", "", "\x1b[", "\x1b[0;"] {
+            assert_eq!(without_colours(text), text.trim_start_matches("\x1b[").trim_start_matches("0;"));
+        }
+    }
+
+    #[test]
+    fn a_console_without_ends_of_lines_is_told_in_pieces() {
+        let lines = std::cell::RefCell::new(Vec::new());
+        let bytes = [vec![b'x'; LONGEST_LINE + 5], b"\nlast".to_vec()].concat();
+        each_line(&bytes[..], |line| {
+            lines.borrow_mut().push(line.len());
+            true
+        });
+        assert_eq!(*lines.borrow(), [LONGEST_LINE, 5, 4]);
+    }
+}

@@ -1,0 +1,126 @@
+//! In which format a disk image is.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind, IoContext, Result};
+
+/// The length of a VHD's footer, and of a sector.
+const SECTOR: u64 = 512;
+
+/// The format of a disk image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Its bytes are the disk's.
+    Raw,
+    /// QEMU's.
+    Qcow2,
+    /// Azure's and older Hyper-V's.
+    Vhd,
+    /// Hyper-V's.
+    Vhdx,
+    /// VMware's.
+    Vmdk,
+}
+
+impl Form {
+    /// QEMU's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+            Self::Vhd => "vpc",
+            Self::Vhdx => "vhdx",
+            Self::Vmdk => "vmdk",
+        }
+    }
+}
+
+/// How files begin that hold a disk image in a package: the name, and what opens it.
+const PACKAGES: &[(&[u8], &str, &str)] = &[
+    (b"\x1f\x8b", "gzip", "gunzip --keep, and for GCE's archive: tar -xSf"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "unzstd"),
+    (b"\xfd7zXZ\0", "xz", "unxz --keep"),
+    (b"BZh", "bzip2", "bunzip2 --keep"),
+];
+
+/// The format of the image at `path`, by its bytes.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] when it is none; [`ErrorKind::Io`].
+pub fn recognise(path: &Path) -> Result<Form> {
+    let mut file = File::open(path).at("opening", path)?;
+    let (head, footer, length) = ends(&mut file).at("reading", path)?;
+    let formats: [(&[u8], Form); 3] =
+        [(b"QFI\xfb", Form::Qcow2), (b"KDMV", Form::Vmdk), (b"vhdxfile", Form::Vhdx)];
+    if let Some((_, form)) = formats.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Ok(*form);
+    }
+    if footer.starts_with(b"conectix") {
+        return Ok(Form::Vhd);
+    }
+    let refused = |what: &str, help: &str| {
+        Err(Error::new(ErrorKind::Usage, format!("{} is {what}", path.display())).help(help))
+    };
+    if let Some((_, name, opener)) = PACKAGES.iter().find(|(magic, ..)| head.starts_with(magic)) {
+        return refused(&format!("compressed with {name}"), &format!("unpack it first: {opener} FILE"));
+    }
+    if head.get(257..262) == Some(b"ustar") {
+        return refused("an archive", "unpack it first (tar -xf FILE), and name the disk in it");
+    }
+    let has_table = |sector: usize| head.get(sector..sector + 8) == Some(b"EFI PART");
+    if length.is_multiple_of(SECTOR) && (has_table(512) || has_table(4096)) {
+        return Ok(Form::Raw);
+    }
+    refused(
+        "no disk image with a partition table",
+        "name a raw, qcow2, VHD, VHDX or VMDK image, an output folder, or a folder NAME-pxe",
+    )
+}
+
+/// The first bytes, the last sector, and the length.
+fn ends(file: &mut File) -> io::Result<(Vec<u8>, Vec<u8>, u64)> {
+    let (mut head, mut footer) = (Vec::new(), Vec::new());
+    file.take(4096 + 8).read_to_end(&mut head)?;
+    let length = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(SECTOR)))?;
+    file.take(SECTOR).read_to_end(&mut footer)?;
+    Ok((head, footer, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_known_by_its_bytes_and_what_is_none_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        let padded = |at: usize, text: &[u8]| {
+            let mut bytes = vec![0; 8192];
+            bytes[at..at + text.len()].copy_from_slice(text);
+            bytes
+        };
+        for (at, text, expected) in [
+            (0, &b"QFI\xfb"[..], Ok(Form::Qcow2)),
+            (0, b"KDMV", Ok(Form::Vmdk)),
+            (0, b"vhdxfile", Ok(Form::Vhdx)),
+            (8192 - 512, b"conectix", Ok(Form::Vhd)),
+            (512, b"EFI PART", Ok(Form::Raw)),
+            (4096, b"EFI PART", Ok(Form::Raw)),
+            (0, b"\x1f\x8b", Err("compressed with gzip")),
+            (257, b"ustar", Err("an archive")),
+            (0, b"", Err("no disk image")),
+        ] {
+            std::fs::write(&path, padded(at, text)).unwrap();
+            let found = recognise(&path);
+            match expected {
+                Ok(form) => assert_eq!(found.unwrap(), form),
+                Err(part) => assert!(found.unwrap_err().message().contains(part), "{part}"),
+            }
+        }
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(recognise(&path).unwrap_err().kind(), ErrorKind::Usage);
+    }
+}
