@@ -6,13 +6,12 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::str::FromStr;
 
-use nix::errno::Errno;
-use nix::unistd::{Whence, lseek64};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::format::sparse;
 
 /// A SHA-256 digest, written `sha256:<64 hex digits>` as in OCI.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,15 +53,14 @@ fn copy_sparse(file: &File, to: &mut impl Write) -> io::Result<()> {
         return io::copy(&mut &*file, to).map(drop);
     }
     let mut position = 0;
-    while position < metadata.len() {
-        let data = next(file, position, Whence::SeekData)?.unwrap_or(metadata.len());
-        write_zeros(data - position, to)?;
-        let hole = next(file, data, Whence::SeekHole)?.unwrap_or(metadata.len());
+    for data in sparse::data(file)? {
+        write_zeros(data.start - position, to)?;
         let mut from = file;
-        from.seek(SeekFrom::Start(data))?;
-        io::copy(&mut BufReader::with_capacity(PIECE, from.take(hole - data)), to)?;
-        position = hole;
+        from.seek(SeekFrom::Start(data.start))?;
+        io::copy(&mut BufReader::with_capacity(PIECE, from.take(data.end - data.start)), to)?;
+        position = data.end;
     }
+    write_zeros(metadata.len() - position, to)?;
     Ok(())
 }
 
@@ -75,15 +73,6 @@ fn write_zeros(count: u64, to: &mut impl Write) -> io::Result<()> {
         left -= piece as u64;
     }
     Ok(())
-}
-
-/// The start of the next data or hole at or after `position` (lseek(2)).
-fn next(file: &File, position: u64, whence: Whence) -> io::Result<Option<u64>> {
-    match lseek64(file, position.cast_signed(), whence) {
-        Ok(found) => Ok(Some(found.cast_unsigned())),
-        Err(Errno::ENXIO) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 impl From<[u8; 32]> for Digest {

@@ -233,8 +233,7 @@ impl Table {
     /// Enlarges partition `number` to the end of the disk if it is the last one and at least 1 MiB is free
     /// after it. Returns its new last sector.
     pub fn enlarge(&mut self, number: u32, sectors: u64) -> Option<u64> {
-        let entries_sectors = (self.entries.len() as u64).div_ceil(self.sector);
-        let last_usable = sectors.checked_sub(entries_sectors + 2)?;
+        let last_usable = self.last_usable(sectors)?;
         let grain = (ALIGNMENT / self.sector).max(1);
         let new_last = ((last_usable + 1) / grain * grain).checked_sub(1)?;
         let this = self.partitions.iter().find(|partition| partition.number == number)?;
@@ -250,6 +249,23 @@ impl Table {
             .filter(|partition| partition.number == number)
             .for_each(|partition| partition.last = new_last);
         Some(new_last)
+    }
+
+    /// Fits the table to a disk of this length; its partitions stay as they are. False if one of them does not
+    /// fit.
+    pub fn fit(&mut self, sectors: u64) -> bool {
+        let Some(last_usable) = self.last_usable(sectors) else { return false };
+        if self.partitions.iter().any(|partition| partition.last > last_usable) {
+            return false;
+        }
+        self.header[48..56].copy_from_slice(&last_usable.to_le_bytes());
+        true
+    }
+
+    /// The last sector before the backup table of a disk of this length.
+    fn last_usable(&self, sectors: u64) -> Option<u64> {
+        let entries_sectors = (self.entries.len() as u64).div_ceil(self.sector);
+        sectors.checked_sub(entries_sectors + 2)
     }
 
     /// The writes of the primary table, entries first. While they are incomplete, the backup is the valid

@@ -244,3 +244,23 @@ fn partitions_that_share_a_sector_are_told() {
     let shared = vec![partition(2, 200, 299), partition(1, 100, 200), partition(3, 300, 399)];
     assert_eq!(Table::of(shared).overlap(), Some((1, 2)));
 }
+
+#[test]
+fn a_table_fits_a_longer_disk_with_its_partitions_as_they_are_and_no_disk_that_is_too_short() {
+    for sector in [512, 4096] {
+        let (old, new) = (8 * MIB / sector, 20 * MIB / sector);
+        let mut bytes = disk(sector, old);
+        let mut table = read_bytes(&bytes, sector).unwrap();
+        let before = table.partitions.clone();
+        assert!(table.fit(new));
+        bytes.resize((new * sector) as usize, 0);
+        apply(&mut bytes, &table.primary(new));
+        apply(&mut bytes, &table.backup(new));
+        let grown = read_bytes(&bytes, sector).unwrap();
+        assert_eq!((grown.side, &grown.partitions), (Side::Primary, &before));
+        assert_eq!(u64_at(&grown.header, 48), table.last_usable(new).unwrap());
+        bytes[sector as usize..2 * sector as usize].fill(9);
+        assert_eq!(read_bytes(&bytes, sector).unwrap().side, Side::Backup);
+        assert!(!table.fit(3 * MIB / sector) && !table.fit(1));
+    }
+}

@@ -1,10 +1,41 @@
-//! Copies that leave out blocks of zeros, so that the file stays sparse.
+//! Files with holes: where their data is, and copies that leave out blocks of zeros.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek64};
 
 /// Bytes that are looked at and left out as one.
-const BLOCK: usize = 1 << 16;
+pub const BLOCK: usize = 1 << 16;
+
+/// The ranges of a regular file that are not holes, in order. The file system chooses their borders.
+pub fn data(file: &File) -> io::Result<Vec<Range<u64>>> {
+    let length = file.metadata()?.len();
+    let mut ranges = Vec::new();
+    let mut position = 0;
+    while position < length {
+        let Some(start) = next(file, position, Whence::SeekData)? else { break };
+        position = next(file, start, Whence::SeekHole)?.unwrap_or(length).min(length);
+        ranges.push(start..position);
+    }
+    Ok(ranges)
+}
+
+/// The start of the next data or hole at or after `position` (lseek(2)).
+fn next(file: &File, position: u64, whence: Whence) -> io::Result<Option<u64>> {
+    match lseek64(file, position.cast_signed(), whence) {
+        Ok(found) => Ok(Some(found.cast_unsigned())),
+        Err(Errno::ENXIO) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether there is nothing but zeros.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
 
 /// Copies everything that `from` yields to the place of `to` at which it stands, where zeros are already, and
 /// returns how much that was. The file may end before: the caller sets its length.
@@ -16,9 +47,7 @@ pub fn copy(from: &mut dyn Read, to: &mut File) -> io::Result<u64> {
         length += count as u64;
         match &block[..count] {
             [] => return Ok(length),
-            zeros if zeros.iter().all(|byte| *byte == 0) => {
-                to.seek(SeekFrom::Current(count as i64)).map(drop)?
-            }
+            zeros if is_zero(zeros) => to.seek(SeekFrom::Current(count as i64)).map(drop)?,
             bytes => to.write_all(bytes)?,
         }
     }

@@ -41,9 +41,6 @@ pub enum Compression {
     Zstd,
 }
 
-/// zlib's usual level.
-const GZIP_LEVEL: u32 = 6;
-
 /// A compressed layer in the store.
 #[derive(Debug, Clone)]
 pub struct CompressedLayer {
@@ -74,7 +71,7 @@ pub fn compress(
     compression: Compression,
     threads: usize,
 ) -> Result<CompressedLayer> {
-    let level = if compression == Compression::Gzip { GZIP_LEVEL.cast_signed() } else { ZSTD_LEVEL };
+    let level = if compression == Compression::Gzip { gzip::LEVEL.cast_signed() } else { ZSTD_LEVEL };
     let inputs = Inputs { layer: &layer.diff_id, compression, level };
     let built = store.built(&Key::new(KIND, FORMAT, &inputs, &[])?, BLOB, |path| {
         write(layer, compression, threads, path)
@@ -89,7 +86,7 @@ fn write(layer: &PackedLayer, compression: Compression, threads: usize, path: &P
     let mut to = BufWriter::with_capacity(BUFFER, DigestWriter::new(file));
     match compression {
         Compression::Zstd => copy_zstd(from, &mut to, threads),
-        Compression::Gzip => gzip::compress(from, &mut to, GZIP_LEVEL, threads),
+        Compression::Gzip => gzip::compress(from, &mut to, gzip::LEVEL, threads),
     }
     .at("compressing", path)?;
     let to = to.into_inner().map_err(|error| Error::io("writing", path, error.error()))?;

@@ -10,6 +10,8 @@ use std::thread;
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
+/// zlib's usual level.
+pub(crate) const LEVEL: u32 = 6;
 /// Bytes in a piece. Another length gives other bytes, so it must not change.
 const PIECE: usize = 1 << 20;
 /// The bytes of history to which deflate can refer (RFC 1951).
@@ -34,7 +36,7 @@ struct Piece {
 type Worker = (SyncSender<Job>, Receiver<io::Result<Piece>>);
 
 /// Compresses all of `from` into `to` on `threads` threads (at least one).
-pub(super) fn compress(
+pub(crate) fn compress(
     mut from: impl Read,
     mut to: impl Write,
     level: u32,

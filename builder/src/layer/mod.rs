@@ -2,7 +2,7 @@
 
 pub mod assemble;
 pub mod compress;
-mod gzip;
+pub(crate) mod gzip;
 pub mod pack;
 pub mod read;
 pub mod tee;

@@ -4,14 +4,19 @@
 //! table in `docs/reference.md` and the check that a base can give what an output needs all come from this
 //! list.
 
+mod gce;
 mod oci;
+mod ova;
 mod pxe;
 mod qcow2;
 mod raw;
 pub mod sums;
 mod sysext;
+mod vhd;
+mod vmdk;
 
 use std::fmt::Debug;
+use std::num::NonZero;
 use std::path::Path;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -23,7 +28,17 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::part::Parts;
 
 /// All outputs, in the order of the documentation.
-pub const ALL: &[&Output] = &[&raw::OUTPUT, &qcow2::OUTPUT, &oci::OUTPUT, &pxe::OUTPUT, &sysext::OUTPUT];
+pub const ALL: &[&Output] = &[
+    &raw::OUTPUT,
+    &qcow2::OUTPUT,
+    &vhd::OUTPUT,
+    &vmdk::OUTPUT,
+    &ova::OUTPUT,
+    &gce::OUTPUT,
+    &oci::OUTPUT,
+    &pxe::OUTPUT,
+    &sysext::OUTPUT,
+];
 
 /// A kind of output.
 #[derive(Debug)]
@@ -85,6 +100,11 @@ impl Output {
     pub fn configure(&self, options: &toml::Table) -> Result<Box<dyn Writer>, toml::de::Error> {
         (self.configure)(options.clone())
     }
+}
+
+/// How many threads compress. The bytes of an output do not depend on it.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// The output with this name.

@@ -1,6 +1,7 @@
 //! The disk image and its outputs, judged by the tools that everybody else uses to read them.
 
 mod bench;
+mod clouds;
 mod extensions;
 mod provenance;
 

@@ -9,7 +9,6 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::fs;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -23,7 +22,7 @@ use crate::determinism::Calendar;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::layer::compress::{CompressedLayer, Compression, compress};
-use crate::output::{Output, OutputFile, Writer};
+use crate::output::{Output, OutputFile, Writer, threads};
 use crate::part::Parts;
 
 pub(super) const OUTPUT: Output = Output::new::<Oci>(
@@ -47,7 +46,6 @@ impl Writer for Oci {
         let name = format!("{}-oci", image.plan.name);
         let mut layout = Layout { root: folder.join(&name), files: Vec::new() };
         fs::create_dir_all(layout.blobs()).at("creating", layout.blobs())?;
-        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         let media_type = match self.compression {
             Compression::Gzip => oci::MediaType::ImageLayerGzip,
             Compression::Zstd => oci::MediaType::ImageLayerZstd,
@@ -55,7 +53,7 @@ impl Writer for Oci {
         let mut layers = Vec::new();
         for layer in image.layers() {
             let _step = parts.work.progress.step(&format!("compressing layer {}", layer.name));
-            let compressed = compress(parts.work.store, layer, self.compression, threads)?;
+            let compressed = compress(parts.work.store, layer, self.compression, threads())?;
             layout.copy(&compressed)?;
             let title = HashMap::from([(oci::ANNOTATION_TITLE.to_owned(), layer.name.clone())]);
             let descriptor = descriptor(media_type.clone(), compressed.size, &compressed.digest)?;
