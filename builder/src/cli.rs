@@ -33,7 +33,7 @@ const EXIT_CODES: &str = "\
 Start with `kiln plan`, then `kiln build`: both use images/debian-13.toml unless you name another definition.
 
 Exit codes: 0 success, 1 bug in Kiln, 2 command line, 3 definition, 4 lock, 5 fetch, 6 verification,
-            7 archive, 8 tool, 9 file system, 10 found (outdated, audit)";
+            7 archive, 8 tool, 9 file system, 10 found (outdated, audit, verify)";
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -60,6 +60,8 @@ pub enum Verb {
     Plan(PlanArgs),
     /// Show what is in a built image
     Inspect(InspectArgs),
+    /// Check a finished image offline: credentials, identity, leftovers, ways in, what a node needs
+    Verify(VerifyArgs),
     /// Boot a built image in QEMU, with its console in the terminal; Ctrl-A X ends it
     Run(RunArgs),
     /// Simulate a platform's metadata service, to try user data without a machine
@@ -320,6 +322,20 @@ pub struct InspectArgs {
     /// Also check every file against SHA256SUMS
     #[arg(long)]
     pub verify: bool,
+}
+
+/// `kiln verify`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A disk (raw, qcow2, fixed VHD), a root file system (squashfs, tar, OCI layout), or the output folder of a build
+    #[arg(default_value = "out")]
+    pub image: PathBuf,
+    /// Accept what a check finds: CHECK, or CHECK:/PATH
+    #[arg(long = "allow", value_name = "CHECK[:/PATH]")]
+    pub allowed: Vec<String>,
+    /// The architecture [default: what the manifest beside the image says, else this machine's]
+    #[arg(long, value_name = "ARCH", value_parser = arch)]
+    pub arch: Option<Arch>,
 }
 
 /// `kiln run`

@@ -29,6 +29,7 @@ pub mod mirror;
 pub mod audit;
 pub mod lint;
 pub mod qemu;
+pub mod verify;
 pub mod registry;
 
 pub(crate) mod address;

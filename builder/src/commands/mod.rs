@@ -5,6 +5,7 @@ mod build;
 mod completions;
 mod diff;
 mod fetch;
+mod image;
 mod inspect;
 mod layer;
 mod lock;
@@ -14,6 +15,7 @@ mod plan;
 mod run;
 mod schema;
 mod simulate;
+mod verify;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -46,6 +48,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Audit(args) => return audit::run(args, &progress, &terminal),
         Verb::Plan(args) => plan::run(args, &terminal),
         Verb::Inspect(args) => inspect::run(args, &terminal),
+        Verb::Verify(args) => return verify::run(args, &progress, &terminal),
         Verb::Run(args) => return run::run(args, cli.quiet, &terminal),
         Verb::Simulate(args) => return simulate::run(args, cli.quiet, &terminal),
         Verb::Schema(args) => schema::run(args, &terminal),

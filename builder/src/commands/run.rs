@@ -10,28 +10,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use serde::Deserialize;
 use serde_json::json;
 
-use super::{Terminal, simulate};
+use super::{Terminal, image, simulate};
 use crate::cli::RunArgs;
 use crate::definition::plan::Arch;
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::output::sums::Sum;
-use crate::provenance::MANIFEST;
 use crate::qemu::{self, Boot, IPXE_SCRIPT, Machine};
 
 /// The program of Debian's package; others have one of the same name.
 const PACKAGE: &str = "qemu-system-x86, or qemu-system-arm for arm64";
 /// The longest line of the console that is looked into.
 const LONGEST_LINE: usize = 64 << 10;
-
-/// The members of a manifest that count here.
-#[derive(Debug, Deserialize)]
-struct Manifest {
-    arch: Arch,
-    outputs: Vec<Sum>,
-}
 
 /// Boots an image, and ends when the machine does.
 pub fn run(args: &RunArgs, quiet: bool, terminal: &Terminal) -> Result<ExitCode> {
@@ -86,37 +76,9 @@ pub fn run(args: &RunArgs, quiet: bool, terminal: &Terminal) -> Result<ExitCode>
 
 /// The file or folder that boots, and its architecture.
 fn image(args: &RunArgs) -> Result<(PathBuf, Arch)> {
-    let path = &args.image;
-    let is_network = path.join(IPXE_SCRIPT).is_file();
-    let is_output = path.is_dir() && !is_network;
-    let folder = if is_output { path } else { path.parent().unwrap_or(Path::new("")) };
-    let manifest = manifest(folder);
-    let found = match &manifest {
-        _ if !path.exists() => {
-            return Err(Error::new(ErrorKind::Io, format!("{}: there is no such file", path.display()))
-                .help("build an image first (kiln build), or name one"));
-        }
-        Some(manifest) if is_output => {
-            let files: Vec<String> = manifest.outputs.iter().map(|sum| sum.file.clone()).collect();
-            qemu::bootable(path, &files)?
-        }
-        None if is_output => {
-            return Err(Error::new(
-                ErrorKind::Usage,
-                format!("{} is no output folder of a build", path.display()),
-            )
-            .help("name a disk image, an output folder with its manifest.json, or a folder NAME-pxe"));
-        }
-        _ => path.clone(),
-    };
-    let known = manifest
-        .filter(|manifest| manifest.outputs.iter().any(|sum| folder.join(&sum.file).starts_with(&found)));
-    let arch = args.arch.or(known.map(|manifest| manifest.arch)).unwrap_or(Arch::OF_THIS_MACHINE);
-    Ok((found, arch))
-}
-
-fn manifest(folder: &Path) -> Option<Manifest> {
-    serde_json::from_reader(BufReader::new(File::open(folder.join(MANIFEST)).ok()?)).ok()
+    let named = image::named(&args.image, |path| path.join(IPXE_SCRIPT).is_file(), qemu::bootable)?;
+    let arch = args.arch.unwrap_or_else(|| named.arch());
+    Ok((named.path, arch))
 }
 
 /// Makes the disk that the machine changes, unless it is there already.
@@ -310,8 +272,8 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         let digest = crate::digest::Digest::of(b"");
         let output = |file: &str| json!({"file": file, "size": 0, "sha256": digest});
-        let manifest = json!({"arch": "arm64", "outputs": [output("a.raw"), output("a-pxe/boot.ipxe")]});
-        std::fs::write(path(MANIFEST), manifest.to_string()).unwrap();
+        let manifest = json!({"arch": "arm64", "artifacts": [], "outputs": [output("a.raw"), output("a-pxe/boot.ipxe")]});
+        std::fs::write(path(crate::provenance::MANIFEST), manifest.to_string()).unwrap();
         std::fs::create_dir(path("a-pxe")).unwrap();
         for file in ["a.raw", "other.raw", "a-pxe/boot.ipxe"] {
             std::fs::write(path(file), "").unwrap();

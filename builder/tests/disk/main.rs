@@ -16,6 +16,7 @@ use kiln::format::squashfs::{self, Compressor};
 use kiln::part::layout;
 use kiln::size::MIB;
 use kiln::tree::{Body, Entry, Tree};
+use kiln::verify;
 
 use bench::{Bench, EPOCH, have, noise, run, text};
 
@@ -79,6 +80,32 @@ fn a_bios_finds_its_loader_before_the_partition_table_and_in_a_partition_of_its_
     assert!(core.starts_with(&fs::read(Path::new(GRUB).join("diskboot.img")).unwrap()[..0x1f4]));
     let without = fs::read(bench(0).path("out/test-node.raw")).unwrap();
     assert!(without.len() + (1 << 20) == raw.len() && without[..440] == [0; 440]);
+}
+
+#[test]
+fn a_fault_is_found_in_the_finished_disk_whatever_its_form() {
+    if !have("verify", &["mksquashfs", "mke2fs", "sqfs2tar", "mtype", "qemu-img"]) {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.plan.kernel_arguments.push("apparmor=0".to_owned());
+    bench
+        .tree
+        .insert("etc/shadow", Entry::file(Body::inline(*b"root:$6$a$b:1::::::\n"), 0o640));
+    bench.tree.complete();
+    let found = |path: &Path| {
+        let spool = tempfile::tempdir().unwrap();
+        let subject = verify::read(path, bench.plan.arch, bench.store(), spool.path()).unwrap();
+        let found = verify::verify(&subject, &[]);
+        found.into_iter().map(|one| (one.check, one.what)).collect::<BTreeMap<_, _>>()
+    };
+    for output in ["raw", "qcow2"] {
+        bench.write(output);
+        let found = found(&bench.path(&format!("out/test-node.{output}")));
+        assert_eq!(found["password"], "/etc/shadow", "{output}: {found:?}");
+        assert_eq!(found["kernel-argument"], "apparmor=0", "{output}: {found:?}");
+        assert!(!found.contains_key("node"), "{output}: {found:?}");
+    }
 }
 
 #[test]

@@ -260,6 +260,20 @@ pub fn read(source: &Source<'_>) -> Result<Tree> {
     (container.read)(&Source { path, ..*source })
 }
 
+/// The root file system of an installed system, with its `/var` and `/boot` where they are on other partitions;
+/// and of a disk the EFI system partition: the file with the disk's bytes, and where it begins.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn read_installed(source: &Source<'_>) -> Result<(Tree, Option<(PathBuf, u64)>)> {
+    let path = &archive::plain(source.path, source.title, source.spool)?;
+    let head = first_bytes(path, HEAD)?;
+    if (disk::CONTAINER.is)(&head) {
+        return disk::read_installed(&Source { path, ..*source });
+    }
+    read(source).map(|tree| (tree, None))
+}
+
 fn unknown(title: &str, head: &[u8]) -> Error {
     let looks = match head {
         [] => "it is empty",

@@ -19,7 +19,7 @@ fn is(head: &[u8]) -> bool {
     head.starts_with(b"hsqs")
 }
 
-fn read(source: &Source<'_>) -> Result<Tree> {
+pub(super) fn read(source: &Source<'_>) -> Result<Tree> {
     let mut command = tool("sqfs2tar");
     command.arg("--no-skip").arg(source.path).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.start(PACKAGE)?;

@@ -8,6 +8,7 @@
 mod capabilities;
 mod ext4;
 mod filesystem;
+mod kiln;
 mod qcow2;
 
 use std::fs::File;
@@ -21,6 +22,7 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::tree::{Entry, Tree};
 use ext4::Volume;
 use filesystem::FileSystem;
+pub(super) use kiln::read_installed;
 pub use qcow2::check_header as check_qcow2_header;
 
 pub(super) const CONTAINER: Container =
@@ -39,10 +41,7 @@ fn is(head: &[u8]) -> bool {
 }
 
 fn read(source: &Source<'_>) -> Result<Tree> {
-    let mut head = vec![0; super::HEAD as usize];
-    let file = File::open(source.path).at("opening", source.path)?;
-    let count = file.read_at(&mut head, 0).at("reading", source.path)?;
-    let path = if qcow2::is(&head[..count]) { qcow2::to_raw(source)? } else { source.path.to_owned() };
+    let path = raw(source)?;
     let mut file = File::open(&path).at("opening", &path)?;
     let length = file.metadata().at("reading", &path)?.len();
     let whole = Place { number: 0, offset: 0, length };
@@ -62,6 +61,14 @@ fn read(source: &Source<'_>) -> Result<Tree> {
     tree.complete();
     archive::check_root(&tree, source.title)?;
     Ok(tree)
+}
+
+/// The disk's bytes: the file itself, or one that it is unpacked into.
+fn raw(source: &Source<'_>) -> Result<std::path::PathBuf> {
+    let mut head = vec![0; super::HEAD as usize];
+    let file = File::open(source.path).at("opening", source.path)?;
+    let count = file.read_at(&mut head, 0).at("reading", source.path)?;
+    if qcow2::is(&head[..count]) { qcow2::to_raw(source) } else { Ok(source.path.to_owned()) }
 }
 
 /// Where something is on a disk, in bytes.

@@ -1,0 +1,72 @@
+//! A disk as Kiln lays it out: a root on squashfs, and `/var` on a partition of its own. Other disks are read
+//! as a vendor's.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use contract::partition_type as kind;
+
+use super::ext4::Volume;
+use super::{Disk, Place, raw, read, table};
+use crate::archive;
+use crate::base::rootfs::{Source, squashfs};
+use crate::error::{IoContext, Result};
+use crate::tree::Tree;
+
+/// How a squashfs begins.
+const MAGIC: &[u8] = b"hsqs";
+const ROOTS: [&str; 2] = [kind::ROOT_AMD64, kind::ROOT_ARM64];
+
+/// See [`crate::base::rootfs::read_installed`].
+pub(crate) fn read_installed(source: &Source<'_>) -> Result<(Tree, Option<(PathBuf, u64)>)> {
+    let path = raw(source)?;
+    let mut file = File::open(&path).at("opening", &path)?;
+    let length = file.metadata().at("reading", &path)?.len();
+    let disk = table(&mut file, length, source.title);
+    let esp = disk.as_ref().ok().and_then(|disk| place(disk, &[kind::ESP]));
+    let esp = esp.map(|esp| (path.clone(), esp.offset));
+    let root = disk.as_ref().ok().and_then(|disk| place(disk, &ROOTS));
+    let Some(root) = root.filter(|root| begins(&file, root).unwrap_or(false)) else {
+        return Ok((read(&Source { path: &path, ..*source })?, esp));
+    };
+    let own = source.spool.join("root.squashfs");
+    slice(&mut file, &root, &own).at("reading the root file system of", source.path)?;
+    let mut tree = squashfs::read(&Source { path: &own, ..*source })?;
+    // The tree's bytes are in a tar of its own by now.
+    fs::remove_file(&own).at("removing", &own)?;
+    if let Some(var) = disk.ok().and_then(|disk| place(&disk, &[kind::VAR])) {
+        let var = Volume::open(&path, var, source)?.tree()?;
+        tree.entries
+            .extend(var.entries.into_iter().map(|(path, entry)| (format!("var/{path}"), entry)));
+    }
+    tree.complete();
+    archive::check_root(&tree, source.title)?;
+    Ok((tree, esp))
+}
+
+/// The first partition of one of these types.
+fn place(disk: &Disk, kinds: &[&str]) -> Option<Place> {
+    let found = disk
+        .table
+        .partitions
+        .iter()
+        .find(|found| kinds.contains(&found.kind.to_ascii_lowercase().as_str()))?;
+    Some(Place {
+        number: found.number,
+        offset: found.first * disk.sector,
+        length: (found.last - found.first + 1) * disk.sector,
+    })
+}
+
+fn begins(mut disk: &File, root: &Place) -> io::Result<bool> {
+    let mut head = [0; MAGIC.len()];
+    disk.seek(SeekFrom::Start(root.offset))?;
+    disk.read_exact(&mut head)?;
+    Ok(head == MAGIC)
+}
+
+fn slice(disk: &mut File, place: &Place, to: &Path) -> io::Result<()> {
+    disk.seek(SeekFrom::Start(place.offset))?;
+    io::copy(&mut disk.take(place.length), &mut File::create(to)?).map(drop)
+}

@@ -1,0 +1,81 @@
+//! What each machine must make for itself, and what the making of an image leaves behind.
+
+use super::{Findings, Subject};
+use crate::archive::pattern;
+use crate::tree::Node;
+
+/// Patterns of files that are one machine's own, if they are not empty.
+const OWN: &[(&str, &str)] = &[
+    ("etc/machine-id", "all machines would have this machine-id"),
+    ("var/lib/dbus/machine-id", "all machines would have this machine-id"),
+    ("etc/ssh/ssh_host_*_key*", "all machines would have this host key"),
+    ("etc/hostname", "all machines would have this name"),
+    ("var/lib/systemd/random-seed", "all machines would begin with this randomness"),
+    ("var/lib/systemd/credential.secret", "all machines would have this secret"),
+    ("var/lib/NetworkManager/secret_key", "all machines would have this secret"),
+    ("etc/iscsi/initiatorname.iscsi", "all machines would be this initiator"),
+    ("etc/nvme/hostnqn", "all machines would be this host of NVMe"),
+    ("etc/nvme/hostid", "all machines would be this host of NVMe"),
+];
+
+/// The only contents of a machine-id that each machine replaces: machine-id(5).
+const NO_MACHINE_ID: &str = "uninitialized";
+
+/// Patterns of traces.
+const LEFTOVERS: &[(&str, &str)] = &[
+    ("root/.*_history", "commands of whoever made the image"),
+    ("home/*/.*_history", "commands of whoever made the image"),
+    ("root/.netrc", "logins of whoever made the image"),
+    ("root/.docker/config.json", "logins of whoever made the image"),
+    ("root/.gitconfig", "settings of whoever made the image"),
+    ("root/.lesshst", "a trace of whoever made the image"),
+    ("root/.viminfo", "a trace of whoever made the image"),
+    ("var/lib/cloud/instance*/**", "what cloud-init did on another machine"),
+    ("var/lib/dhcp/*.lease*", "an address of another machine"),
+    ("var/lib/systemd/network/**", "an address of another machine"),
+    ("var/log/**/*.log", "a log of another machine"),
+    ("var/log/journal/**", "a log of another machine"),
+    ("var/log/*tmp", "logins on another machine"),
+    ("var/log/lastlog", "logins on another machine"),
+    ("var/lib/apt/lists/*Packages*", "package lists: space for nothing"),
+    ("var/cache/apt/archives/*.deb", "packages: space for nothing"),
+    ("var/crash/**", "memory of a process of another machine"),
+    ("var/lib/systemd/coredump/**", "memory of a process of another machine"),
+    ("var/lib/kubelet/pki/**", "the identity of another node"),
+    ("var/lib/kubelet/pods/**", "pods of another node"),
+    ("var/lib/etcd/**", "the state of another cluster"),
+    ("etc/udev/rules.d/70-persistent-net.rules", "network cards of another machine"),
+    ("etc/kubernetes/bootstrap-kubelet.conf", "a join of another machine"),
+    ("tmp/**", "a temporary file"),
+    ("var/tmp/**", "a temporary file"),
+];
+
+pub(super) fn own(subject: &Subject, findings: &mut Findings<'_>) {
+    matching(subject, OWN, |path, why| {
+        let text = subject.text(path).unwrap_or_default();
+        if !text.trim().is_empty() && text.trim() != NO_MACHINE_ID {
+            findings.at(path, why);
+        }
+    });
+}
+
+pub(super) fn leftovers(subject: &Subject, findings: &mut Findings<'_>) {
+    matching(subject, LEFTOVERS, |path, why| {
+        if subject.tree.file(path).is_some_and(|body| !body.is_empty()) {
+            findings.at(path, why);
+        }
+    });
+}
+
+/// Calls `found` for each file that has one of the patterns.
+fn matching(subject: &Subject, rows: &[(&str, &str)], mut found: impl FnMut(&str, &str)) {
+    for (wanted, why) in rows {
+        let prefix = &wanted[..wanted.find('*').unwrap_or(wanted.len())];
+        let alike = subject.tree.entries.range(prefix.to_owned()..);
+        for (path, entry) in alike.take_while(|(path, _)| path.starts_with(prefix)) {
+            if matches!(entry.node, Node::File(_)) && pattern::matches(wanted, path) {
+                found(path, why);
+            }
+        }
+    }
+}

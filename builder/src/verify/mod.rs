@@ -1,0 +1,195 @@
+//! Checks a finished image offline, as image-builder's goss does in a running machine: what must not be in it
+//! (credentials, identity, leftovers, ways in), and what a node needs.
+//!
+//! A check is a function on the image's tree and one row in [`CHECKS`]. It looks at contents, not at names
+//! alone.
+
+mod accounts;
+mod boot;
+mod identity;
+mod kubernetes;
+mod modes;
+mod network;
+mod origin;
+mod secrets;
+mod units;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::base::rootfs::{self, Source};
+use crate::definition::plan::Arch;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::store::Store;
+use crate::tree::{Node, Tree};
+
+/// The largest file in which text is looked for, in bytes.
+const LARGEST_TEXT: u64 = 1 << 20;
+
+/// An image to be checked.
+#[derive(Debug)]
+pub struct Subject {
+    /// Its root file system; `/var` as a machine has it at first boot.
+    pub tree: Tree,
+    /// For which architecture.
+    pub arch: Arch,
+    /// Kernel command lines of its boot entries; none if the image has no boot partition.
+    pub command_lines: Vec<String>,
+    /// Digests of single files that the manifest vouches for, with the names of their artifacts.
+    pub vouched: Vec<(String, Digest)>,
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// The check's name.
+    pub check: &'static str,
+    /// The file, folder or setting.
+    pub what: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// A check.
+struct Check {
+    name: &'static str,
+    /// What to do about its findings.
+    help: &'static str,
+    run: fn(&Subject, &mut Findings<'_>),
+}
+
+/// All checks. Another one is a function and a row here.
+const CHECKS: &[Check] = &[
+    Check {
+        name: "password",
+        help: "lock the account: its second field in /etc/shadow is \"*\" or \"!\"",
+        run: accounts::passwords,
+    },
+    Check {
+        name: "account",
+        help: "remove the account, or give it a number of its own",
+        run: accounts::superusers,
+    },
+    Check { name: "sudo", help: "remove the rule: nobody logs in to a node", run: accounts::sudo },
+    Check { name: "identity", help: "remove it: each machine makes its own", run: identity::own },
+    Check { name: "leftover", help: "remove it before the image is made", run: identity::leftovers },
+    Check {
+        name: "key",
+        help: "remove it: credentials come at first boot, from metadata",
+        run: secrets::keys,
+    },
+    Check {
+        name: "token",
+        help: "remove it: credentials come at first boot, from metadata",
+        run: secrets::tokens,
+    },
+    Check { name: "login", help: "remove it, or use the layer break-glass", run: secrets::authorized_keys },
+    Check { name: "world-writable", help: "take the right to write from others", run: modes::world_writable },
+    Check { name: "setuid", help: "remove the bit or the program", run: modes::setuid },
+    Check { name: "owner", help: "give it to root", run: modes::owners },
+    Check { name: "secret-mode", help: "give it the mode 0600", run: modes::of_secrets },
+    Check { name: "debug-shell", help: "disable the unit", run: units::shells },
+    Check { name: "unit", help: "repair or disable the unit", run: units::broken },
+    Check { name: "ssh", help: "forbid it in sshd's configuration", run: network::ssh },
+    Check {
+        name: "package-source",
+        help: "remove the option: packages must be signed",
+        run: network::sources,
+    },
+    Check { name: "preload", help: "remove it: every program loads that library", run: network::preload },
+    Check {
+        name: "runtime",
+        help: "take the setting out of the runtime's configuration",
+        run: kubernetes::runtime,
+    },
+    Check {
+        name: "kubelet",
+        help: "take the setting out of the kubelet's configuration",
+        run: kubernetes::kubelet,
+    },
+    Check { name: "node", help: "add the layer that brings it", run: kubernetes::node },
+    Check { name: "kernel-argument", help: "take it out of kernel-arguments", run: boot::arguments },
+    Check {
+        name: "package-file",
+        help: "find out who changed it; build the image anew",
+        run: origin::packages,
+    },
+    Check { name: "artifact", help: "find out who changed it; build the image anew", run: origin::artifacts },
+];
+
+/// Where a check puts what it finds.
+struct Findings<'a> {
+    check: &'static str,
+    found: &'a mut BTreeSet<Finding>,
+}
+
+impl Findings<'_> {
+    fn add(&mut self, what: impl Into<String>, why: impl Into<String>) {
+        self.found.insert(Finding { check: self.check, what: what.into(), why: why.into() });
+    }
+
+    /// A path of the tree.
+    fn at(&mut self, path: &str, why: impl Into<String>) {
+        self.add(format!("/{path}"), why);
+    }
+}
+
+/// Everything that is wrong with the image, without what `allowed` names: `CHECK`, or `CHECK:/PATH`.
+pub fn verify(subject: &Subject, allowed: &[String]) -> Vec<Finding> {
+    let mut found = BTreeSet::new();
+    for check in CHECKS {
+        (check.run)(subject, &mut Findings { check: check.name, found: &mut found });
+    }
+    let is_allowed = |finding: &Finding| {
+        allowed
+            .iter()
+            .any(|one| *one == finding.check || *one == format!("{}:{}", finding.check, finding.what))
+    };
+    found.into_iter().filter(|finding| !is_allowed(finding)).collect()
+}
+
+/// What to do about the findings of a check.
+pub fn help(check: &str) -> &'static str {
+    CHECKS.iter().find(|row| row.name == check).map_or("", |row| row.help)
+}
+
+/// The names of all checks.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    CHECKS.iter().map(|check| check.name)
+}
+
+/// Reads the image at `path` (raw, qcow2, fixed VHD, squashfs, tar, folder of an OCI
+/// layout) into
+/// a subject. Its files lie in `spool`.
+///
+/// # Errors
+/// When it is no such image, or broken, and when a tool or the disk fails.
+pub fn read(path: &Path, arch: Arch, store: &Store, spool: &Path) -> Result<Subject> {
+    let title = path.display().to_string();
+    let source = Source { path, title: &title, arch, spool, store };
+    let (tree, esp) = rootfs::read_installed(&source)?;
+    let command_lines = esp.map(|(disk, offset)| boot::command_lines(&disk, offset)).transpose()?;
+    Ok(Subject { tree, arch, command_lines: command_lines.unwrap_or_default(), vouched: Vec::new() })
+}
+
+impl Subject {
+    /// The text of a file, if it is one of at most a MiB.
+    fn text(&self, path: &str) -> Option<String> {
+        let Node::File(body) = &self.tree.get(path)?.node else { return None };
+        if body.len() > LARGEST_TEXT {
+            return None;
+        }
+        Some(String::from_utf8_lossy(&body.read().ok()?).into_owned())
+    }
+
+    /// Paths and texts of the files below a folder.
+    fn texts<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, String)> {
+        self.tree.below(folder).filter_map(|(path, _)| Some((path.as_str(), self.text(path)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! Rights and owners.
+
+use super::{Findings, Subject};
+use crate::tree::Node;
+
+const OTHERS_WRITE: u32 = 0o002;
+const OTHERS_READ: u32 = 0o004;
+const SETUID: u32 = 0o4000;
+const STICKY: u32 = 0o1000;
+
+/// Programs that need root's rights by design, by the name of their file.
+const MAY_BE_SETUID: &[&str] = &[
+    "chage",
+    "chfn",
+    "chsh",
+    "dbus-daemon-launch-helper",
+    "expiry",
+    "fusermount",
+    "fusermount3",
+    "gpasswd",
+    "mount",
+    "mount.nfs",
+    "newgidmap",
+    "newgrp",
+    "newuidmap",
+    "passwd",
+    "pkexec",
+    "polkit-agent-helper-1",
+    "ssh-keysign",
+    "su",
+    "sudo",
+    "umount",
+    "unix_chkpwd",
+];
+
+/// Files that only root reads.
+const SECRET: &[&str] = &["etc/shadow", "etc/gshadow", "etc/shadow-", "etc/gshadow-", "etc/sudoers"];
+
+pub(super) fn world_writable(subject: &Subject, findings: &mut Findings<'_>) {
+    for (path, entry) in &subject.tree.entries {
+        let is_open = match entry.node {
+            Node::Symlink(_) => false,
+            Node::Directory => entry.mode & OTHERS_WRITE != 0 && entry.mode & STICKY == 0,
+            Node::File(_) => entry.mode & OTHERS_WRITE != 0,
+        };
+        if is_open {
+            findings.at(path, format!("everybody may write it (mode {:04o})", entry.mode));
+        }
+    }
+}
+
+pub(super) fn setuid(subject: &Subject, findings: &mut Findings<'_>) {
+    for (path, entry) in &subject.tree.entries {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let is_system =
+            path.starts_with("usr/bin/") || path.starts_with("usr/sbin/") || path.starts_with("usr/lib");
+        if matches!(entry.node, Node::File(_))
+            && entry.mode & SETUID != 0
+            && !(is_system && MAY_BE_SETUID.contains(&name))
+        {
+            findings.at(path, "whoever runs it gets its owner's rights");
+        }
+    }
+}
+
+/// Programs, units and settings that another than root may change, and owners that no account has.
+pub(super) fn owners(subject: &Subject, findings: &mut Findings<'_>) {
+    let known = |table: &str| -> Vec<u32> {
+        let text = subject.text(table).unwrap_or_default();
+        text.lines().filter_map(|line| line.split(':').nth(2)?.parse().ok()).collect()
+    };
+    let (users, groups) = (known("etc/passwd"), known("etc/group"));
+    for (path, entry) in &subject.tree.entries {
+        let is_roots =
+            ["usr/bin/", "usr/sbin/", "usr/local/", "etc/systemd/", "usr/lib/systemd/", "etc/kubernetes/"]
+                .iter()
+                .any(|folder| path.starts_with(folder));
+        if is_roots && entry.uid != 0 {
+            findings.at(path, format!("it belongs to the user {}", entry.uid));
+        } else if !users.is_empty() && !users.contains(&entry.uid) {
+            findings.at(path, format!("no account has its owner {}", entry.uid));
+        } else if !groups.is_empty() && !groups.contains(&entry.gid) {
+            findings.at(path, format!("no group has its number {}", entry.gid));
+        }
+    }
+}
+
+pub(super) fn of_secrets(subject: &Subject, findings: &mut Findings<'_>) {
+    for (path, entry) in &subject.tree.entries {
+        let is_key = ["etc/", "root/", "var/"].iter().any(|folder| path.starts_with(folder))
+            && path.ends_with(".key")
+            && matches!(entry.node, Node::File(_));
+        if (is_key || SECRET.contains(&path.as_str())) && entry.mode & (OTHERS_READ | OTHERS_WRITE) != 0 {
+            findings.at(path, format!("everybody may read it (mode {:04o})", entry.mode));
+        }
+    }
+}

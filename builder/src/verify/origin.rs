@@ -1,0 +1,61 @@
+//! Whether files are those of their packages and of the image's artifacts, by their contents.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+
+use md5::{Digest as _, Md5};
+
+use super::{Findings, Subject};
+use crate::digest::Digest;
+use crate::tree::merge::real_path;
+use crate::tree::{Body, Node};
+
+/// dpkg's lists of the files of each package: `MD5  path`. Settings are not in them.
+const LISTS: &str = "var/lib/dpkg/info";
+
+/// Files that differ from what their packages say. One that is missing is none: images leave documentation
+/// out.
+pub(super) fn packages(subject: &Subject, findings: &mut Findings<'_>) {
+    for (list, _) in subject.tree.below(LISTS).filter(|(path, _)| path.ends_with(".md5sums")) {
+        let package = list[LISTS.len() + 1..].trim_end_matches(".md5sums");
+        let Some(body) = subject.tree.file(list) else { continue };
+        let text = body.read().unwrap_or_default();
+        for line in String::from_utf8_lossy(&text).lines() {
+            let Some((sum, path)) = line.split_once("  ") else { continue };
+            let Some(real) = real_path(&subject.tree, path) else { continue };
+            let Some(body) = subject.tree.file(&real) else { continue };
+            if md5(body).is_ok_and(|own| own != sum) {
+                findings.at(&real, format!("it is not the file of the package {package}"));
+            }
+        }
+    }
+}
+
+fn md5(body: &Body) -> io::Result<String> {
+    let (mut from, mut hasher, mut buffer) = (body.open()?, Md5::new(), vec![0; 256 << 10]);
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(hex::encode(hasher.finalize())),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+/// Artifacts that are one file must be in the image, under whatever name.
+pub(super) fn artifacts(subject: &Subject, findings: &mut Findings<'_>) {
+    if subject.vouched.is_empty() {
+        return;
+    }
+    let names: BTreeSet<&str> = subject.vouched.iter().map(|(name, _)| name.as_str()).collect();
+    for (path, entry) in &subject.tree.entries {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let Node::File(body) = &entry.node else { continue };
+        if !names.contains(name) || entry.mode & 0o111 == 0 {
+            continue;
+        }
+        let digest = body.read().ok().map(|bytes| Digest::of(&bytes));
+        if !subject.vouched.iter().any(|(vouched, wanted)| vouched == name && digest == Some(*wanted)) {
+            findings.at(path, format!("it is not the {name} of the manifest"));
+        }
+    }
+}

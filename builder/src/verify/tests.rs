@@ -1,0 +1,207 @@
+use super::*;
+use crate::tree::{Body, Entry};
+
+/// A program of amd64, as far as its header tells.
+const PROGRAM: &[u8] = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0";
+
+/// A node without faults.
+fn healthy() -> Subject {
+    let mut subject = Subject {
+        tree: Tree::default(),
+        arch: Arch::Amd64,
+        command_lines: vec!["console=ttyS0 root=PARTUUID=1 quiet".to_owned()],
+        vouched: vec![("kubelet".to_owned(), Digest::of(PROGRAM))],
+    };
+    let md5 = hex::encode(<md5::Md5 as md5::Digest>::digest(PROGRAM));
+    for (path, mode, text) in [
+        ("etc/passwd", 0o644, "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"),
+        ("etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\n"),
+        ("etc/shadow", 0o640, "root:*:1:0:9:7:::\nnobody:!*:1:0:9:7:::\n"),
+        ("etc/machine-id", 0o444, "uninitialized\n"),
+        ("etc/ssh/sshd_config", 0o644, "#PermitRootLogin yes\nPasswordAuthentication no\nUsePAM yes\n"),
+        ("etc/apt/sources.list.d/d.sources", 0o644, "Types: deb\nSigned-By: /k.gpg\n"),
+        ("etc/firstboot/kubelet.yaml", 0o644, "systemReserved: {cpu: auto}\n"),
+        ("etc/containerd/config.toml", 0o644, "version = 3\n"),
+        ("usr/lib/systemd/system/containerd.service", 0o644, "[Service]\nExecStart=/usr/bin/containerd\n"),
+        ("usr/lib/systemd/system/debug-shell.service", 0o644, "[Service]\n"),
+        ("opt/cni/bin/loopback", 0o755, "x"),
+        (
+            "var/lib/dpkg/info/bash.md5sums",
+            0o644,
+            &format!("{md5}  usr/bin/bash\n{md5}  usr/share/doc/gone\n"),
+        ),
+        ("usr/share/doc/x/example.pem", 0o644, "-----BEGIN PRIVATE KEY-----"),
+    ] {
+        plant(&mut subject, path, mode, text.as_bytes());
+    }
+    for path in ["usr/bin/bash", "usr/bin/kubelet", "usr/bin/containerd", "usr/bin/runc"] {
+        plant(&mut subject, path, 0o755, PROGRAM);
+    }
+    plant(&mut subject, "usr/bin/su", 0o4755, b"x");
+    let link = Entry::symlink("/usr/lib/systemd/system/containerd.service");
+    subject.tree.insert("etc/systemd/system/multi-user.target.wants/containerd.service", link);
+    subject.tree.insert("tmp", Entry::directory(0o1777));
+    subject.tree.complete();
+    subject
+}
+
+fn plant(subject: &mut Subject, path: &str, mode: u32, bytes: &[u8]) {
+    subject.tree.insert(path, Entry::file(Body::inline(bytes), mode));
+}
+
+fn enable(subject: &mut Subject, unit: &str) {
+    let target = format!("/usr/lib/systemd/system/{unit}");
+    subject
+        .tree
+        .insert(format!("etc/systemd/system/multi-user.target.wants/{unit}"), Entry::symlink(target));
+}
+
+/// A fault: the check that finds it, where, and what makes it.
+type Fault = (&'static str, &'static str, fn(&mut Subject));
+
+#[test]
+fn a_sound_node_has_no_findings() {
+    assert_eq!(verify(&healthy(), &[]), []);
+}
+
+#[test]
+fn every_planted_fault_is_found_where_it_is_and_by_its_check_alone() {
+    let faults: &[Fault] = &[
+        ("password", "/etc/shadow", |node| plant(node, "etc/shadow", 0o640, b"root:$6$x$y:1:0:9:7:::\n")),
+        ("password", "/etc/shadow", |node| plant(node, "etc/shadow", 0o640, b"root::1:0:9:7:::\n")),
+        ("password", "/etc/passwd", |node| plant(node, "etc/passwd", 0o644, b"root::0:0::/:/bin/sh\n")),
+        ("account", "/etc/passwd", |node| {
+            plant(node, "etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:/bin/sh\n")
+        }),
+        ("sudo", "/etc/sudoers.d/x", |node| {
+            plant(node, "etc/sudoers.d/x", 0o440, b"ubuntu ALL=(ALL) NOPASSWD:ALL\n")
+        }),
+        ("identity", "/etc/machine-id", |node| {
+            plant(node, "etc/machine-id", 0o444, b"0123456789abcdef0123456789abcdef\n")
+        }),
+        ("identity", "/etc/ssh/ssh_host_ed25519_key.pub", |node| {
+            plant(node, "etc/ssh/ssh_host_ed25519_key.pub", 0o644, b"ssh-ed25519 AAAA");
+        }),
+        ("identity", "/etc/hostname", |node| plant(node, "etc/hostname", 0o644, b"builder\n")),
+        ("identity", "/var/lib/systemd/random-seed", |node| {
+            plant(node, "var/lib/systemd/random-seed", 0o600, b"x")
+        }),
+        ("leftover", "/root/.bash_history", |node| plant(node, "root/.bash_history", 0o600, b"ls\n")),
+        ("leftover", "/var/lib/cloud/instances/i-1/user-data.txt", |node| {
+            plant(node, "var/lib/cloud/instances/i-1/user-data.txt", 0o600, b"#cloud-config\n");
+        }),
+        ("leftover", "/var/log/apt/history.log", |node| {
+            plant(node, "var/log/apt/history.log", 0o644, b"Start\n")
+        }),
+        ("key", "/etc/kubernetes/pki/x.pem", |node| {
+            plant(node, "etc/kubernetes/pki/x.pem", 0o600, b"-----BEGIN RSA PRIVATE KEY-----\n");
+        }),
+        ("key", "/root/.kube/config", |node| {
+            plant(node, "root/.kube/config", 0o600, b"users:\n- user: {client-key-data: Zm9v}\n")
+        }),
+        ("token", "/etc/kubernetes/join.yaml", |node| {
+            plant(node, "etc/kubernetes/join.yaml", 0o600, b"token: abcdef.0123456789abcdef\n");
+        }),
+        ("token", "/var/lib/kubelet/config.json", |node| {
+            plant(node, "var/lib/kubelet/config.json", 0o600, b"{\"auths\": {\"h\": {\"auth\": \"eA==\"}}}");
+        }),
+        ("login", "/root/.ssh/authorized_keys", |node| {
+            plant(node, "root/.ssh/authorized_keys", 0o600, b"ssh-rsa A")
+        }),
+        ("world-writable", "/usr/lib/systemd/system/containerd.service", |node| {
+            plant(node, "usr/lib/systemd/system/containerd.service", 0o666, b"[Service]\n");
+        }),
+        ("world-writable", "/etc/open", |node| {
+            node.tree.insert("etc/open", Entry::directory(0o777));
+        }),
+        ("setuid", "/usr/bin/helper", |node| plant(node, "usr/bin/helper", 0o4755, b"x")),
+        ("setuid", "/opt/su", |node| plant(node, "opt/su", 0o4755, b"x")),
+        ("owner", "/usr/bin/bash", |node| {
+            let entry = Entry { uid: 65534, ..node.tree.get("usr/bin/bash").unwrap().clone() };
+            node.tree.insert("usr/bin/bash", entry);
+        }),
+        ("owner", "/etc/x", |node| {
+            node.tree.insert("etc/x", Entry { uid: 1234, ..Entry::file(Body::inline(*b"x"), 0o644) });
+        }),
+        ("secret-mode", "/etc/shadow", |node| plant(node, "etc/shadow", 0o644, b"root:*:1:0:9:7:::\n")),
+        ("secret-mode", "/etc/kubernetes/pki/apiserver.key", |node| {
+            plant(node, "etc/kubernetes/pki/apiserver.key", 0o644, b"(in the other format)");
+        }),
+        ("debug-shell", "/etc/systemd/system/multi-user.target.wants/debug-shell.service", |node| {
+            enable(node, "debug-shell.service");
+        }),
+        ("debug-shell", "/etc/systemd/system/getty@tty1.service.d/x.conf", |node| {
+            let text = b"[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root %I\n";
+            plant(node, "etc/systemd/system/getty@tty1.service.d/x.conf", 0o644, text);
+        }),
+        ("unit", "/etc/systemd/system/multi-user.target.wants/gone.service", |node| {
+            enable(node, "gone.service")
+        }),
+        ("ssh", "/etc/ssh/sshd_config.d/x.conf", |node| {
+            plant(node, "etc/ssh/sshd_config.d/x.conf", 0o644, b"PermitRootLogin yes\n");
+        }),
+        ("ssh", "/etc/ssh/sshd_config", |node| {
+            plant(node, "etc/ssh/sshd_config", 0o644, b"passwordauthentication=YES\n")
+        }),
+        ("package-source", "/etc/apt/sources.list", |node| {
+            plant(node, "etc/apt/sources.list", 0o644, b"deb [ trusted = yes ] http://x.example d main\n");
+        }),
+        ("preload", "/etc/ld.so.preload", |node| {
+            plant(node, "etc/ld.so.preload", 0o644, b"/usr/lib/evil.so\n")
+        }),
+        ("runtime", "/etc/containerd/certs.d/r.example/hosts.toml", |node| {
+            plant(node, "etc/containerd/certs.d/r.example/hosts.toml", 0o644, b"skip_verify = true\n");
+        }),
+        ("runtime", "/etc/docker/daemon.json", |node| {
+            plant(node, "etc/docker/daemon.json", 0o644, b"{\"hosts\": [\"tcp://0.0.0.0:2375\"]}");
+        }),
+        ("kubelet", "/etc/firstboot/kubelet.yaml", |node| {
+            plant(
+                node,
+                "etc/firstboot/kubelet.yaml",
+                0o644,
+                b"authentication: {anonymous: {enabled: true}}\n",
+            );
+        }),
+        ("kubelet", "/etc/kubernetes/kubelet.conf.d/x.conf", |node| {
+            plant(node, "etc/kubernetes/kubelet.conf.d/x.conf", 0o644, b"readOnlyPort: 10255\n");
+        }),
+        ("node", "/usr/bin/runc", |node| plant(node, "usr/bin/runc", 0o644, PROGRAM)),
+        ("node", "/usr/bin/containerd", |node| plant(node, "usr/bin/containerd", 0o755, b"#!/bin/sh\n")),
+        ("node", "CNI", |node| node.tree.remove("opt/cni")),
+        ("node", "container runtime", |node| {
+            node.tree.remove("usr/lib/systemd/system/containerd.service");
+            node.tree.remove("etc/systemd/system/multi-user.target.wants");
+        }),
+        ("kernel-argument", "systemd.debug_shell=ttyS1", |node| {
+            node.command_lines[0] += " systemd.debug_shell=ttyS1"
+        }),
+        ("kernel-argument", "init=/bin/sh", |node| node.command_lines[0] += " init=/bin/sh"),
+        ("kernel-argument", "apparmor=0", |node| node.command_lines[0] += " apparmor=0"),
+        ("package-file", "/usr/bin/bash", |node| plant(node, "usr/bin/bash", 0o755, b"\x7fELF another")),
+        ("artifact", "/usr/bin/kubelet", |node| {
+            plant(node, "usr/bin/kubelet", 0o755, &[PROGRAM, b"and more"].concat());
+        }),
+    ];
+    assert!(faults.len() >= 30);
+    for (check, what, fault) in faults {
+        let mut node = healthy();
+        fault(&mut node);
+        node.tree.complete();
+        let found = verify(&node, &[]);
+        let places: Vec<(&str, &str)> = found.iter().map(|one| (one.check, one.what.as_str())).collect();
+        assert_eq!(places, [(*check, *what)], "{found:#?}");
+        for allowed in [(*check).to_owned(), format!("{check}:{what}")] {
+            assert_eq!(verify(&node, &[allowed]), []);
+        }
+    }
+    let found: BTreeSet<&str> = faults.iter().map(|(check, ..)| *check).collect();
+    assert_eq!(names().collect::<BTreeSet<_>>(), found, "each check has a fault here");
+}
+
+#[test]
+fn a_tree_without_anything_is_no_node_and_has_no_faults() {
+    let subject =
+        Subject { tree: Tree::default(), arch: Arch::Arm64, command_lines: Vec::new(), vouched: Vec::new() };
+    assert_eq!(verify(&subject, &[]), []);
+}
