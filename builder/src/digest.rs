@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::format::sparse;
+use crate::sparse;
 
 /// A SHA-256 digest, written `sha256:<64 hex digits>` as in OCI.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -49,4 +49,5 @@ pub(crate) mod purl;
 pub(crate) mod scratch;
 pub mod signature;
 pub mod size;
+pub(crate) mod sparse;
 pub mod store;

@@ -251,7 +251,7 @@ impl Table {
         Some(new_last)
     }
 
-    /// Fits the table to a disk of this length; its partitions stay as they are. False if one of them does not
+    /// Fits the table to a disk of this length; its partitions stay as they are. False if one does not
     /// fit.
     pub fn fit(&mut self, sectors: u64) -> bool {
         let Some(last_usable) = self.last_usable(sectors) else { return false };

@@ -9,7 +9,6 @@ mod fat_names;
 pub(crate) mod gpt;
 pub(crate) mod resized;
 pub mod squashfs;
-pub mod sparse;
 pub(crate) mod sparse_tar;
 pub(crate) mod verity;
 pub(crate) mod vhd;

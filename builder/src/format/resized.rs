@@ -11,7 +11,7 @@ use std::path::Path;
 use contract::gpt::{self, Write};
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::format::sparse::{self, BLOCK};
+use crate::sparse::{self, BLOCK};
 
 const SECTOR: u64 = 512;
 

@@ -14,7 +14,7 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 use uuid::Uuid;
 
 use crate::format::resized::Resized;
-use crate::format::sparse::BLOCK;
+use crate::sparse::BLOCK;
 
 const SECTOR: usize = 512;
 

@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 use crate::assembly::Part;
 use crate::error::{IoContext, Result};
-use crate::format::sparse;
 use crate::output::{Output, OutputFile, Writer};
 use crate::part::Parts;
+use crate::sparse;
 
 pub(super) const OUTPUT: Output = Output::new::<Raw>(
     "raw",

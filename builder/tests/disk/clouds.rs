@@ -8,7 +8,7 @@ use kiln::size::MIB;
 
 use crate::bench::{Bench, have, run, text};
 
-/// A bench with the raw disk and the output `name`, whose file is returned after it was written a second time,
+/// A bench with the raw disk and the output `name`, whose file is returned after it was written again,
 /// to the same bytes.
 fn written(name: &str) -> (Bench, PathBuf) {
     let (one, two) = (Bench::new(), Bench::new());

@@ -9,8 +9,8 @@ use contract::gpt::{self, Side};
 use flate2::bufread::MultiGzDecoder;
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::format::sparse;
 use crate::process::{Run, tool};
+use crate::sparse;
 use crate::tree::{Body, Entry, Tree};
 
 const SECTOR: u64 = 512;

@@ -14,8 +14,8 @@ use crate::assembly::{Image, VendorRelease};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::ext4;
 use crate::format::ext4_edit::Ext4Edit;
-use crate::format::sparse;
 use crate::part::work::Work;
+use crate::sparse;
 use crate::tree::Tree;
 
 const SECTOR: u64 = 512;
