@@ -1,5 +1,6 @@
 //! The images boot and run healthily: from a disk through UEFI and through a BIOS, over the network through
-//! iPXE, and with the kernel loaded directly. Every boot is real: the shipped image, QEMU, the serial console.
+//! iPXE, and with the kernel loaded directly. Every boot is real: the shipped image, QEMU, the serial
+//! console.
 
 use std::path::Path;
 use std::sync::OnceLock;

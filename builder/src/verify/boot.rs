@@ -24,7 +24,8 @@ const OPEN: &[(&str, &str)] = &[
     ("audit=0", "nothing is written of what happened"),
 ];
 
-/// The `options` of each entry of the Boot Loader Specification, on the FAT file system at `offset` of `disk`.
+/// The `options` of each entry of the Boot Loader Specification, on the FAT file system at `offset` of the
+/// file `disk`.
 ///
 /// # Errors
 /// [`crate::error::ErrorKind::Tool`].
