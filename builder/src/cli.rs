@@ -327,7 +327,8 @@ pub struct InspectArgs {
 /// `kiln verify`
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// A disk (raw, qcow2, fixed VHD), a root file system (squashfs, tar, OCI layout), or the output folder of a build
+    /// A disk (raw, qcow2, fixed VHD), a root file system (squashfs, tar, OCI layout), or the output folder
+    /// of a build
     #[arg(default_value = "out")]
     pub image: PathBuf,
     /// Accept what a check finds: CHECK, or CHECK:/PATH

@@ -35,8 +35,8 @@ impl Named {
     }
 }
 
-/// The image at `path`. If that is a folder and `is_image` says that it is none itself, it is an output folder,
-/// of which `choose` takes one file.
+/// The image at `path`. If that is a folder and `is_image` says that it is none itself, it is an output
+/// folder, of which `choose` takes one file.
 pub(super) fn named(
     path: &Path,
     is_image: impl Fn(&Path) -> bool,

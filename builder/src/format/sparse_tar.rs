@@ -9,8 +9,8 @@ use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 /// The unit of the format, in bytes.
 const RECORD: u64 = 512;
 
-/// A whole archive with one file of `size` bytes, whose `runs` of data `content` yields one after the other. All
-/// runs but the last are whole records.
+/// A whole archive with one file of `size` bytes, whose `runs` of data `content` yields one after the
+/// other. All runs but the last are whole records.
 ///
 /// # Errors
 /// When the name is too long.

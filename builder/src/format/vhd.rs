@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn geometries_are_those_that_qemu_computes() {
-        // Sizes to which `qemu-img create -f vpc -o subformat=fixed` rounds, in sectors, and their geometries.
+        // Sizes to which `qemu-img create -f vpc -o subformat=fixed` rounds, in sectors, and their
+        // geometries.
         for (sectors, expected) in [
             (2_108, (31, 4, 17)),
             (409_696, (826, 16, 31)),

@@ -1,5 +1,5 @@
-//! The disk for Azure: a fixed VHD of whole MiB (learn.microsoft.com, "Prepare a Windows VHD or VHDX to upload
-//! to Azure", "Information for community supported and non-endorsed distributions").
+//! The disk for Azure: a fixed VHD of whole MiB (learn.microsoft.com, "Prepare a Windows VHD or VHDX to
+//! upload to Azure", "Information for community supported and non-endorsed distributions").
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -35,7 +35,8 @@ const MODULES: &[&str] = &["biosdisk", "part_gpt", "fat", "linux", "boot", "echo
 /// The package of the tool.
 const PACKAGE: &str = "grub-common";
 
-/// Bytes of boot.img before the disk's signature and the partition table (`GRUB_BOOT_MACHINE_WINDOWS_NT_MAGIC`).
+/// Bytes of boot.img before the disk's signature and the partition table
+/// (`GRUB_BOOT_MACHINE_WINDOWS_NT_MAGIC`).
 const CODE: usize = 0x1b8;
 /// In boot.img: the sector of the core image (`GRUB_BOOT_MACHINE_KERNEL_SECTOR`).
 const CORE_SECTOR: usize = 0x5c;

@@ -260,8 +260,8 @@ pub fn read(source: &Source<'_>) -> Result<Tree> {
     (container.read)(&Source { path, ..*source })
 }
 
-/// The root file system of an installed system, with its `/var` and `/boot` where they are on other partitions;
-/// and of a disk the EFI system partition: the file with the disk's bytes, and where it begins.
+/// The root file system of an installed system, with its `/var` and `/boot` where they are on other
+/// partitions; and of a disk the EFI system partition: the file with the disk's bytes, and where it begins.
 ///
 /// # Errors
 /// Those of [`read`].
