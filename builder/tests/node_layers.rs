@@ -160,6 +160,15 @@ fn nobody_gets_in_before_user_data_says_so() {
     let sshd = layer(&definition, "sshd");
     assert!(sshd.enable.is_empty(), "the server itself starts never");
     assert_eq!(sshd.mask, ["ssh.service", "ssh.socket"]);
+    let generators: Vec<_> = sshd
+        .links
+        .iter()
+        .filter(|link| link.path.starts_with("etc/systemd/system-generators/"))
+        .collect();
+    assert!(
+        generators.iter().all(|link| link.target == "/dev/null") && generators.len() == 1,
+        "systemd starts the distribution's server on no socket: {generators:?}"
+    );
     let mut opened = Vec::new();
     for name in ["break-glass", "installer-target"] {
         let layer = layer(&definition, name);

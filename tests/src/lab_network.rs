@@ -21,7 +21,8 @@ pub const KNOWN_CARD: &str = "52:54:00:98:00:0b";
 /// The one address that is known before a machine asks for it.
 pub const KNOWN_ADDRESS: &str = "10.98.0.11";
 const BRIDGE: &str = "lab-net";
-const SERVER: &str = "10.98.0.1";
+/// The address of the servers of DHCP and time.
+pub const SERVER: &str = "10.98.0.1";
 /// The time server looks so often whether it is still wanted.
 const TICK: Duration = Duration::from_millis(200);
 const RANGE: &str = "10.98.0.50,10.98.0.150,1h";

@@ -28,5 +28,6 @@ pub mod probe;
 pub mod qemu;
 pub mod simulated;
 pub mod socket_forward;
+pub mod ssh;
 pub mod user;
 pub mod workspace;

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use kiln_tests::control_plane::ControlPlane;
 use kiln_tests::join_support::{
-    assert_joined, control_plane, eventually, join_configuration, ready_node, verdict,
+    assert_joined, eventually, join_configuration, lab_with_network, ready_node, verdict,
+    verdict_once_the_clock_is_right,
 };
 use kiln_tests::kiln;
 use kiln_tests::lab::lab;
-use kiln_tests::lab_network::{LabNetwork, TAP};
+use kiln_tests::lab_network::TAP;
 use kiln_tests::pods::{self, Network};
 use kiln_tests::qemu::{Machine, Vm, overlay};
 use kiln_tests::workspace;
@@ -25,8 +26,6 @@ use testkit::not_run;
 const GRACE: u64 = 30;
 /// From the power button to power-off with pods that do not hear SIGTERM.
 const POWER_OFF: Duration = Duration::from_secs(40);
-/// A clock is right again after so many joins that failed because of it.
-const MOST_CLOCK_FAILURES: usize = 6;
 
 /// A machine on the lab's own segment that gets its node config through fw_cfg.
 fn machine(name: &str, control_plane: &ControlPlane, folder: &Path) -> Machine {
@@ -37,27 +36,6 @@ fn machine(name: &str, control_plane: &ControlPlane, folder: &Path) -> Machine {
         .in_network_of(control_plane.fact("pid"))
         .plugged_into(TAP)
         .fw_cfg("opt/org.kiln.firstboot/config", &config)
-}
-
-/// The control plane, and a machine's segment beside it.
-fn lab_with_network(what: &str) -> Option<(&'static ControlPlane, LabNetwork)> {
-    let control_plane = control_plane(what)?;
-    if let Some(program) = workspace::missing(&["dnsmasq"]) {
-        not_run(what, &format!("no program {program} here (package dnsmasq-base)"));
-        return None;
-    }
-    Some((control_plane, LabNetwork::start(control_plane)))
-}
-
-/// The verdict of the join that succeeds, after some that failed because of the clock.
-fn verdict_once_the_clock_is_right(vm: &mut Vm) -> Result<Value, kiln_tests::console::Failure> {
-    for _ in 0..MOST_CLOCK_FAILURES {
-        let verdict = verdict(vm)?;
-        if verdict["class"] != "clock" {
-            return Ok(verdict);
-        }
-    }
-    verdict(vm)
 }
 
 /// Whether the kernel ended a process because the whole machine had no memory left.
