@@ -16,7 +16,7 @@ use super::{Terminal, image, simulate};
 use crate::cli::RunArgs;
 use crate::definition::plan::Arch;
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::qemu::{self, Boot, IPXE_SCRIPT, Machine};
+use crate::qemu::{self, Boot, Form, IPXE_SCRIPT, Machine};
 
 /// The program of Debian's package; others have one of the same name.
 const PACKAGE: &str = "qemu-system-x86, or qemu-system-arm for arm64";
@@ -44,8 +44,13 @@ pub fn run(args: &RunArgs, quiet: bool, terminal: &Terminal) -> Result<ExitCode>
     let boot = if image.is_dir() {
         Boot::Network(&image)
     } else {
-        prepare(args, &image, &disk)?;
-        Boot::Disk(&disk)
+        match qemu::recognise(&image)? {
+            Form::Program => Boot::Program(&image),
+            form => {
+                prepare(args, &image, form, &disk)?;
+                Boot::Disk(&disk)
+            }
+        }
     };
     if let Some(config) = &args.node_config {
         File::open(config).at("opening", config)?;
@@ -82,11 +87,10 @@ fn image(args: &RunArgs) -> Result<(PathBuf, Arch)> {
 }
 
 /// Makes the disk that the machine changes, unless it is there already.
-fn prepare(args: &RunArgs, image: &Path, disk: &Path) -> Result<()> {
-    let form = qemu::recognise(image)?;
+fn prepare(args: &RunArgs, image: &Path, form: Form, disk: &Path) -> Result<()> {
     if disk.exists() {
         return match qemu::recognise(disk)? {
-            qemu::Form::Qcow2 => Ok(()),
+            Form::Qcow2 => Ok(()),
             _ => Err(Error::new(
                 ErrorKind::Usage,
                 format!("--keep {}: this is no disk of qcow2", disk.display()),

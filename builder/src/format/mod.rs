@@ -8,6 +8,7 @@ pub(crate) mod fat32;
 mod fat_names;
 pub(crate) mod gpt;
 pub(crate) mod resized;
+pub(crate) mod pe;
 pub mod squashfs;
 pub(crate) mod sparse_tar;
 pub(crate) mod verity;

@@ -12,6 +12,7 @@ mod qcow2;
 mod raw;
 pub mod sums;
 mod sysext;
+mod uki;
 mod vhd;
 mod vmdk;
 
@@ -37,6 +38,7 @@ pub const ALL: &[&Output] = &[
     &gce::OUTPUT,
     &oci::OUTPUT,
     &pxe::OUTPUT,
+    &uki::OUTPUT,
     &sysext::OUTPUT,
 ];
 

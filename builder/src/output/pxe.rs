@@ -2,7 +2,7 @@
 //! runs from memory.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use schemars::JsonSchema;
@@ -10,11 +10,10 @@ use serde::Deserialize;
 
 use crate::assembly::Part;
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::format::cpio::{BLOCK, CpioWriter};
+use crate::output::raw::link_or_copy;
 use crate::output::{Output, OutputFile, Writer};
 use crate::part::Parts;
-use crate::part::network::NetworkSet;
-use crate::tree::{Body, Node};
+use crate::tree::Body;
 
 pub(super) const OUTPUT: Output = Output::new::<Pxe>(
     "pxe",
@@ -45,7 +44,7 @@ impl Writer for Pxe {
         let target = folder.join(&name);
         fs::create_dir(&target).at("creating", &target)?;
         write_kernel(&set.kernel, &target.join(KERNEL))?;
-        write_initrd(&set, parts.image.epoch, &target.join(INITRD))?;
+        link_or_copy(parts.network_initrd()?, &target.join(INITRD))?;
         fs::write(target.join(SCRIPT), script).at("writing", target.join(SCRIPT))?;
         Ok([KERNEL, INITRD, SCRIPT].map(|file| format!("{name}/{file}").into()).into())
     }
@@ -55,29 +54,6 @@ fn write_kernel(kernel: &Body, path: &Path) -> Result<()> {
     let mut content = kernel.open().at("reading", "the kernel")?;
     let mut file = File::create(path).at("creating", path)?;
     io::copy(&mut content, &mut file).at("writing", path)?;
-    Ok(())
-}
-
-/// The initrd followed by an uncompressed archive: what it carries is compressed already. Zeros between the
-/// two are passed over by the kernel.
-fn write_initrd(set: &NetworkSet, epoch: u64, path: &Path) -> Result<()> {
-    let mut file = File::create(path).at("creating", path)?;
-    let mut initrd = File::open(&set.initrd).at("opening", &set.initrd)?;
-    let len = io::copy(&mut initrd, &mut file).at("writing", path)?;
-    let padding = vec![0; (len.next_multiple_of(BLOCK) - len) as usize];
-    file.write_all(&padding).at("writing", path)?;
-    let mut cpio = CpioWriter::new(file, epoch)?;
-    for (path, entry) in &set.appended.entries {
-        match &entry.node {
-            Node::Directory => cpio.folder(path, entry.mode)?,
-            Node::File(body) => {
-                let mut content = body.open().at("reading", path)?;
-                cpio.file(path, entry.mode, body.len(), &mut content)?;
-            }
-            Node::Symlink(_) => return Err(Error::new(ErrorKind::Internal, "an initrd has no links")),
-        }
-    }
-    cpio.finish()?;
     Ok(())
 }
 
@@ -111,7 +87,6 @@ fn check_argument(argument: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{Entry, Tree};
 
     #[test]
     fn the_script_is_relative_and_names_the_initrd() {
@@ -128,23 +103,5 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Definition, "{bad}");
         }
         script("x", &["a&&b=c|d".to_owned()]).unwrap();
-    }
-
-    #[test]
-    fn the_archive_follows_the_initrd_on_a_block_boundary() {
-        let folder = tempfile::tempdir().unwrap();
-        let [initrd, out] = ["initrd", "out"].map(|name| folder.path().join(name));
-        for length in [512, 511, 1] {
-            fs::write(&initrd, vec![1; length]).unwrap();
-            let mut appended = Tree::default();
-            appended.insert("root.squashfs", Entry::file(Body::inline([2; 1000]), 0o444));
-            let set =
-                NetworkSet { kernel: Body::inline(*b"k"), initrd: initrd.clone(), appended, arguments: &[] };
-            write_initrd(&set, 0, &out).unwrap();
-            let bytes = fs::read(&out).unwrap();
-            assert!(bytes[..length] == vec![1; length] && bytes[length..512].iter().all(|byte| *byte == 0));
-            assert!(bytes[512..].starts_with(b"070701") && bytes.len() % 512 == 0);
-            assert!(bytes.windows(14).any(|window| window == b"root.squashfs\0"));
-        }
     }
 }

@@ -46,7 +46,7 @@ impl Writer for Raw {
 }
 
 /// The scratch folder is on the output's file system: a second name for the file costs nothing.
-fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
     if fs::hard_link(from, to).is_ok() {
         return Ok(());
     }

@@ -57,6 +57,7 @@ pub struct Parts<'a> {
     esp: Once<Esp>,
     disk: Once<Disk>,
     additions: Once<Tree>,
+    network_initrd: Once<PathBuf>,
 }
 
 impl<'a> Parts<'a> {
@@ -71,6 +72,7 @@ impl<'a> Parts<'a> {
             esp: Once::default(),
             disk: Once::default(),
             additions: Once::default(),
+            network_initrd: Once::default(),
         }
     }
 
@@ -160,6 +162,15 @@ impl<'a> Parts<'a> {
             appended,
             arguments: &[],
         })
+    }
+
+    /// The initrd of [`Parts::network`] with everything appended.
+    pub fn network_initrd(&self) -> Result<&Path> {
+        let make = || {
+            let path = self.work.scratch.join("network-initrd");
+            network::write_initrd(&self.network()?, self.image.epoch, &path).map(|()| path)
+        };
+        self.network_initrd.get_or_make(make).map(PathBuf::as_path)
     }
 
     /// The disk, if an output has needed it.

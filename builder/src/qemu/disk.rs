@@ -22,6 +22,8 @@ pub enum Form {
     Vhdx,
     /// VMware's.
     Vmdk,
+    /// No disk: a program for UEFI.
+    Program,
 }
 
 impl Form {
@@ -33,6 +35,7 @@ impl Form {
             Self::Vhd => "vpc",
             Self::Vhdx => "vhdx",
             Self::Vmdk => "vmdk",
+            Self::Program => "efi",
         }
     }
 }
@@ -52,8 +55,8 @@ const PACKAGES: &[(&[u8], &str, &str)] = &[
 pub fn recognise(path: &Path) -> Result<Form> {
     let mut file = File::open(path).at("opening", path)?;
     let (head, footer, length) = ends(&mut file).at("reading", path)?;
-    let formats: [(&[u8], Form); 3] =
-        [(b"QFI\xfb", Form::Qcow2), (b"KDMV", Form::Vmdk), (b"vhdxfile", Form::Vhdx)];
+    let formats: [(&[u8], Form); 4] =
+        [(b"QFI\xfb", Form::Qcow2), (b"KDMV", Form::Vmdk), (b"vhdxfile", Form::Vhdx), (b"MZ", Form::Program)];
     if let Some((_, form)) = formats.iter().find(|(magic, _)| head.starts_with(magic)) {
         return Ok(*form);
     }
@@ -106,6 +109,7 @@ mod tests {
             (0, &b"QFI\xfb"[..], Ok(Form::Qcow2)),
             (0, b"KDMV", Ok(Form::Vmdk)),
             (0, b"vhdxfile", Ok(Form::Vhdx)),
+            (0, b"MZ", Ok(Form::Program)),
             (8192 - 512, b"conectix", Ok(Form::Vhd)),
             (512, b"EFI PART", Ok(Form::Raw)),
             (4096, b"EFI PART", Ok(Form::Raw)),

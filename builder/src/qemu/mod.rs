@@ -68,6 +68,8 @@ pub enum Boot<'a> {
     Disk(&'a Path),
     /// The folder of the output `pxe`, over the network.
     Network(&'a Path),
+    /// A unified kernel image, over the network.
+    Program(&'a Path),
 }
 
 /// The key under which the agent looks for its config in QEMU's fw_cfg device.
@@ -81,7 +83,7 @@ impl Machine<'_> {
     /// # Errors
     /// When the firmware is missing, or the machine cannot be as it is asked for.
     pub fn command(&self, boot: &Boot<'_>, folder: &Path) -> Result<Vec<OsString>> {
-        self.check()?;
+        self.check(boot)?;
         let program = match self.arch {
             Arch::Amd64 => "qemu-system-x86_64",
             Arch::Arm64 => "qemu-system-aarch64",
@@ -110,10 +112,10 @@ impl Machine<'_> {
                 words.file("-drive", "if=none,id=disk0,format=qcow2,discard=unmap,file=", path);
                 self.bus.devices().iter().for_each(|device| words.add(["-device", device]));
             }
-            Boot::Network(path) => {
-                network.push(format!(",bootfile={IPXE_SCRIPT},tftp="));
-                network.push(escaped(path));
-                words.add(["-boot", "n"]);
+            Boot::Network(path) => serve(&mut words, &mut network, path, IPXE_SCRIPT.as_ref()),
+            Boot::Program(path) => {
+                let folder = path.parent().unwrap_or(Path::new("."));
+                serve(&mut words, &mut network, folder, path.file_name().unwrap_or_default().as_ref());
             }
         }
         words.add([OsString::from("-netdev"), network]);
@@ -125,8 +127,11 @@ impl Machine<'_> {
         Ok(words.0)
     }
 
-    fn check(&self) -> Result<()> {
+    fn check(&self, boot: &Boot<'_>) -> Result<()> {
         let refused = |what: &str, help: &str| Err(Error::new(ErrorKind::Usage, what).help(help));
+        if matches!(boot, Boot::Program(_)) && self.firmware == Firmware::Bios {
+            return refused("--firmware bios: a unified kernel image is a program for UEFI", "leave it out");
+        }
         if self.arch == Arch::Arm64 && self.firmware == Firmware::Bios {
             return refused("--firmware bios: machines of arm64 have none", "leave it out");
         }
@@ -187,6 +192,15 @@ pub fn overlay(base: &Path, form: Form, path: &Path, size: u64) -> Result<()> {
             .run("qemu-utils")?;
     }
     Ok(())
+}
+
+/// Boots `file` of `folder` from the network: QEMU serves both by DHCP and TFTP.
+fn serve(words: &mut Words, network: &mut OsString, folder: &Path, file: &Path) {
+    network.push(",bootfile=");
+    network.push(escaped(file));
+    network.push(",tftp=");
+    network.push(escaped(if folder == Path::new("") { Path::new(".") } else { folder }));
+    words.add(["-boot", "n"]);
 }
 
 /// `8080:80` is `,hostfwd=tcp:127.0.0.1:8080-:80`.

@@ -83,6 +83,35 @@ fn a_bios_finds_its_loader_before_the_partition_table_and_in_a_partition_of_its_
 }
 
 #[test]
+fn a_unified_kernel_image_has_the_parts_that_the_network_set_has() {
+    const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+    if !have("unified kernel image", &["mksquashfs", "objdump", "objcopy"]) {
+        return;
+    }
+    let mut bench = Bench::new();
+    let Ok(stub) = Body::whole(&Path::new("/").join(STUB)) else {
+        return testkit::not_run("unified kernel image", "no stub here (package systemd-boot-efi)");
+    };
+    bench.tree.insert(STUB, Entry::file(stub, 0o644));
+    bench.tree.complete();
+    bench.write("uki");
+    bench.write("pxe");
+    let image = bench.path("out/test-node.efi");
+    let headers = run("objdump", &["-h", text(&image)]);
+    let part = |name: &str| {
+        assert!(headers.contains(name), "{name} in {headers}");
+        let out = bench.path("part");
+        run("objcopy", &["-O", "binary", &format!("--only-section={name}"), text(&image), text(&out)]);
+        fs::read(out).unwrap()
+    };
+    let file = |name: &str| fs::read(bench.path("out/test-node-pxe").join(name)).unwrap();
+    assert!(part(".linux").starts_with(&file("vmlinuz")) && part(".initrd").starts_with(&file("initrd")));
+    assert!(
+        part(".cmdline").starts_with(b"console=ttyS0 quiet") && part(".uname").starts_with(b"6.12.1-test")
+    );
+}
+
+#[test]
 fn a_fault_is_found_in_the_finished_disk_whatever_its_form() {
     if !have("verify", &["mksquashfs", "mke2fs", "sqfs2tar", "mtype", "qemu-img"]) {
         return;
