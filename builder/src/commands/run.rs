@@ -46,6 +46,7 @@ pub fn run(args: &RunArgs, quiet: bool, terminal: &Terminal) -> Result<ExitCode>
     } else {
         match qemu::recognise(&image)? {
             Form::Program => Boot::Program(&image),
+            Form::Disc => Boot::Disc(&image),
             form => {
                 prepare(args, &image, form, &disk)?;
                 Boot::Disk(&disk)

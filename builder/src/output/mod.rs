@@ -5,6 +5,7 @@
 //! list.
 
 mod gce;
+mod iso;
 mod oci;
 mod ova;
 mod pxe;
@@ -39,6 +40,7 @@ pub const ALL: &[&Output] = &[
     &oci::OUTPUT,
     &pxe::OUTPUT,
     &uki::OUTPUT,
+    &iso::OUTPUT,
     &sysext::OUTPUT,
 ];
 

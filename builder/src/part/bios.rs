@@ -16,7 +16,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::gpt::{Partition, SECTOR};
@@ -30,8 +30,16 @@ use crate::tree::{Body, Node, Tree};
 const FOLDER: &str = "usr/lib/grub/i386-pc";
 /// The file that starts the machine.
 const BOOT: &str = "boot.img";
-/// The modules: disks of the BIOS, GPT, FAT, Linux' boot protocol, and the commands.
-const MODULES: &[&str] = &["biosdisk", "part_gpt", "fat", "linux", "boot", "echo", "sleep", "reboot"];
+/// The core image that is made.
+const CORE: &str = "core";
+/// The first sector of a disc that is also a disk.
+const HYBRID: &str = "boot_hybrid.img";
+/// The modules: disks of the BIOS, Linux' boot protocol, and the commands.
+const MODULES: &[&str] = &["biosdisk", "fat", "linux", "boot", "echo", "sleep", "reboot"];
+/// Besides, for a partition of a disk.
+const OF_DISKS: &[&str] = &["part_gpt"];
+/// Besides, for a file system in a file of a disc. The disc may be on a disk.
+const OF_DISCS: &[&str] = &["iso9660", "loopback"];
 /// The package of the tool.
 const PACKAGE: &str = "grub-common";
 
@@ -50,7 +58,10 @@ const REST_SECTOR: usize = 0x1f4;
 #[derive(Debug)]
 pub struct Loader {
     files: Vec<(String, Body)>,
-    commands: String,
+    /// The folder of the kernel on the EFI system partition.
+    folder: String,
+    /// The kernel's arguments in GRUB's words.
+    arguments: String,
 }
 
 /// Whether the tree has GRUB's files.
@@ -69,7 +80,8 @@ pub fn make(tree: &Tree, kernel: Kernel<'_>, command_line: &str) -> Result<Loade
         }
         _ => None,
     });
-    Ok(Loader { files: files.collect(), commands: commands(&esp::folder(kernel), command_line)? })
+    let arguments = arguments(command_line)?;
+    Ok(Loader { files: files.collect(), folder: format!("/{}", esp::folder(kernel)), arguments })
 }
 
 impl Loader {
@@ -80,25 +92,54 @@ impl Loader {
     /// When `grub-mkimage` is missing or fails, and when its result does not fit.
     pub fn write(&self, work: &Work<'_>, disk: &File, place: &Partition, esp: u32) -> Result<()> {
         let folder = work.scratch.join("grub");
-        fs::create_dir_all(&folder).at("creating", &folder)?;
-        for (name, body) in &self.files {
-            let path = folder.join(name);
-            let mut from = body.open().at("reading", name)?;
-            File::create(&path).and_then(|mut to| io::copy(&mut from, &mut to)).at("writing", &path)?;
+        let commands = commands("", &self.folder, &self.arguments);
+        let prefix = format!("(,gpt{esp})/");
+        let core = self.core(work, &folder, "i386-pc", &prefix, OF_DISKS, &commands)?;
+        if core.len() as u64 > place.size {
+            let message = format!("the boot loader for a BIOS has {} bytes, more than disk.bios", core.len());
+            return Err(Error::new(ErrorKind::Definition, message).help("set disk.bios to 2 MiB"));
         }
-        let core = self.core(work, &folder, place, esp)?;
+        let core = chained(core, place.offset / SECTOR).ok_or_else(|| unknown("the core image"))?;
         let boot = fs::read(folder.join(BOOT)).at("reading", BOOT)?;
         let boot = first_sector(boot, place.offset / SECTOR).ok_or_else(|| unknown(BOOT))?;
         disk.write_all_at(&boot, 0).at("writing", "the boot loader's first sector")?;
         disk.write_all_at(&core, place.offset).at("writing", "the boot loader")
     }
 
-    fn core(&self, work: &Work<'_>, folder: &Path, place: &Partition, esp: u32) -> Result<Vec<u8>> {
+    /// For a disc whose file `esp` is the EFI system partition: the image that a BIOS boots from a disc, and
+    /// the first sector with which it boots the disc from a disk. Both are files of a new folder.
+    ///
+    /// # Errors
+    /// When `grub-mkimage` is missing or fails.
+    pub fn for_disc(&self, work: &Work<'_>, esp: &str) -> Result<(PathBuf, PathBuf)> {
+        let folder = work.scratch.join("grub-disc");
+        let begin = format!("loopback esp /{esp}\n");
+        let commands = commands(&begin, &format!("(esp){}", self.folder), &self.arguments);
+        self.core(work, &folder, "i386-pc-eltorito", "/", OF_DISCS, &commands)?;
+        Ok((folder.join(CORE), folder.join(HYBRID)))
+    }
+
+    /// GRUB's core image, which is also left in the new folder `folder` beside GRUB's files.
+    fn core(
+        &self,
+        work: &Work<'_>,
+        folder: &Path,
+        format: &str,
+        prefix: &str,
+        modules: &[&str],
+        text: &str,
+    ) -> Result<Vec<u8>> {
+        fs::create_dir_all(folder).at("creating", folder)?;
+        for (name, body) in &self.files {
+            let path = folder.join(name);
+            let mut from = body.open().at("reading", name)?;
+            File::create(&path).and_then(|mut to| io::copy(&mut from, &mut to)).at("writing", &path)?;
+        }
         work.record_tool("grub-mkimage", &version()?);
-        let (commands, core) = (folder.join("commands"), folder.join("core"));
-        fs::write(&commands, &self.commands).at("writing", &commands)?;
+        let (commands, core) = (folder.join("commands"), folder.join(CORE));
+        fs::write(&commands, text).at("writing", &commands)?;
         let mut command = tool("grub-mkimage");
-        command.args(["--format=i386-pc", &format!("--prefix=(,gpt{esp})/")]);
+        command.arg(format!("--format={format}")).arg(format!("--prefix={prefix}"));
         command
             .arg("--directory")
             .arg(folder)
@@ -106,13 +147,8 @@ impl Loader {
             .arg(&commands)
             .arg("--output")
             .arg(&core);
-        command.args(MODULES).run(PACKAGE)?;
-        let core = fs::read(&core).at("reading", &core)?;
-        if core.len() as u64 > place.size {
-            let message = format!("the boot loader for a BIOS has {} bytes, more than disk.bios", core.len());
-            return Err(Error::new(ErrorKind::Definition, message).help("set disk.bios to 2 MiB"));
-        }
-        chained(core, place.offset / SECTOR).ok_or_else(|| unknown("the core image"))
+        command.args(MODULES).args(modules).run(PACKAGE)?;
+        fs::read(&core).at("reading", &core)
     }
 }
 
@@ -135,14 +171,13 @@ fn unknown(what: &str) -> Error {
         .help("take GRUB for a BIOS from the distribution's package, or set disk.bios to \"0MiB\"")
 }
 
-/// GRUB's commands, from the files in `folder`. If a file cannot be read, the machine starts anew, as after a
-/// panic of the kernel.
-fn commands(folder: &str, command_line: &str) -> Result<String> {
-    let arguments = arguments(command_line)?;
-    Ok(format!(
-        "linux /{folder}/linux {arguments}\ninitrd /{folder}/initrd\nboot\n\
+/// GRUB's commands: `begin`, and then the kernel from the files in `folder`. If a file cannot be read, the
+/// machine starts anew, as after a panic of the kernel.
+fn commands(begin: &str, folder: &str, arguments: &str) -> String {
+    format!(
+        "{begin}linux {folder}/linux {arguments}\ninitrd {folder}/initrd\nboot\n\
          echo The kernel cannot be started. A new try in 30 seconds.\nsleep 30\nreboot\n"
-    ))
+    )
 }
 
 /// The command line in GRUB's words. Arguments have no blanks, so quotes in them mean nothing to the kernel.
@@ -168,13 +203,14 @@ mod tests {
 
     #[test]
     fn the_kernel_gets_its_arguments_as_they_are_written() {
-        let made = commands("kiln/6.1", "console=ttyS0 a=\"b\" price=$5").unwrap();
+        let words = arguments("console=ttyS0 a=\"b\" price=$5").unwrap();
+        let made = commands("", "/kiln/6.1", &words);
         assert!(made.starts_with(
             "linux /kiln/6.1/linux console=ttyS0 a=b price=\\$5\ninitrd /kiln/6.1/initrd\nboot\n"
         ));
         assert!(made.ends_with("reboot\n"), "GRUB would offer a prompt");
         for wrong in ["a='b'", "a=\\x20"] {
-            assert!(commands("k", wrong).unwrap_err().hint().unwrap().contains("disk.bios"), "{wrong}");
+            assert!(arguments(wrong).unwrap_err().hint().unwrap().contains("disk.bios"), "{wrong}");
         }
     }
 

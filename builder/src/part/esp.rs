@@ -27,6 +27,24 @@ pub struct Esp {
     epoch: u64,
 }
 
+/// A file system of its own, as long as `esp` needs, written into the new file `path`.
+///
+/// # Errors
+/// [`ErrorKind::Io`].
+pub fn alone(esp: &Esp, path: &Path) -> Result<()> {
+    let mut volume = esp.volume(0, Volume::MINIMUM);
+    // A larger volume has larger tables, so the need is asked for again.
+    while let (Some(needed), Some(capacity)) = (volume.needed(&esp.items), volume.capacity()) {
+        if needed <= capacity {
+            break;
+        }
+        volume.size = (volume.size + (needed - capacity) + MIB).next_multiple_of(MIB);
+    }
+    let file = File::create(path).at("creating", path)?;
+    file.set_len(volume.size).at("enlarging", path)?;
+    volume.write(&file, &esp.items).at("writing", path)
+}
+
 /// The content of the partition. `command_line` goes into the boot entry.
 ///
 /// # Errors
@@ -38,12 +56,16 @@ pub fn make(image: &Image<'_>, kernel: Kernel<'_>, initrd: &Path, command_line: 
 }
 
 impl Esp {
+    fn volume(&self, offset: u64, size: u64) -> Volume {
+        Volume { offset, size, id: self.id, label: *b"ESP        ", epoch: self.epoch }
+    }
+
     /// Writes the partition into `size` bytes of `file` from `offset` on, all zero before.
     ///
     /// # Errors
     /// [`ErrorKind::Definition`] when the content does not fit; names `disk.esp`.
     pub fn write(&self, file: &File, offset: u64, size: u64) -> Result<()> {
-        let volume = Volume { offset, size, id: self.id, label: *b"ESP        ", epoch: self.epoch };
+        let volume = self.volume(offset, size);
         check_fit(&volume, &self.items)?;
         volume.write(file, &self.items).at("writing", "the EFI system partition")
     }

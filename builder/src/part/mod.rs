@@ -111,6 +111,16 @@ impl<'a> Parts<'a> {
             .get_or_make(|| esp::make(&self.image, self.kernel()?, self.initrd()?, self.command_line()?))
     }
 
+    /// The ESP of a medium that the machine does not need any more once it runs from memory, and the boot loader
+    /// for a BIOS, if the image has one.
+    pub fn live(&self) -> Result<(Esp, Option<bios::Loader>)> {
+        let arguments = self.image.plan.kernel_arguments.join(" ");
+        let (tree, kernel) = (self.image.tree(), self.kernel()?);
+        let esp = esp::make(&self.image, kernel, self.network_initrd()?, &arguments)?;
+        let loader = bios::is_in(tree).then(|| bios::make(tree, kernel, &arguments)).transpose()?;
+        Ok((esp, loader))
+    }
+
     /// The boot loader for a BIOS, if the image has one and is to have it on its disk.
     fn bios_loader(&self) -> Result<Option<bios::Loader>> {
         if self.image.plan.disk.bios == 0 || !bios::is_in(self.image.tree()) {

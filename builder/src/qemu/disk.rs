@@ -8,6 +8,8 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// The length of a VHD's footer, and of a sector.
 const SECTOR: u64 = 512;
+/// Where a disc says what it is: ECMA-119, 8.1.
+const DISC: usize = 0x8001;
 
 /// The format of a disk image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub enum Form {
     Vmdk,
     /// No disk: a program for UEFI.
     Program,
+    /// A disc (ISO 9660), which nothing is written to.
+    Disc,
 }
 
 impl Form {
@@ -36,6 +40,7 @@ impl Form {
             Self::Vhdx => "vhdx",
             Self::Vmdk => "vmdk",
             Self::Program => "efi",
+            Self::Disc => "iso",
         }
     }
 }
@@ -60,6 +65,10 @@ pub fn recognise(path: &Path) -> Result<Form> {
     if let Some((_, form)) = formats.iter().find(|(magic, _)| head.starts_with(magic)) {
         return Ok(*form);
     }
+    // A disc may have a partition table too.
+    if head.get(DISC..DISC + 5) == Some(b"CD001") {
+        return Ok(Form::Disc);
+    }
     if footer.starts_with(b"conectix") {
         return Ok(Form::Vhd);
     }
@@ -78,14 +87,14 @@ pub fn recognise(path: &Path) -> Result<Form> {
     }
     refused(
         "no disk image with a partition table",
-        "name a raw, qcow2, VHD, VHDX or VMDK image, an output folder, or a folder NAME-pxe",
+        "name a raw, qcow2, VHD, VHDX or VMDK image, an ISO, an .efi file, an output folder, or a folder NAME-pxe",
     )
 }
 
 /// The first bytes, the last sector, and the length.
 fn ends(file: &mut File) -> io::Result<(Vec<u8>, Vec<u8>, u64)> {
     let (mut head, mut footer) = (Vec::new(), Vec::new());
-    file.take(4096 + 8).read_to_end(&mut head)?;
+    file.take(DISC as u64 + 8).read_to_end(&mut head)?;
     let length = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(length.saturating_sub(SECTOR)))?;
     file.take(SECTOR).read_to_end(&mut footer)?;
@@ -101,7 +110,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("image");
         let padded = |at: usize, text: &[u8]| {
-            let mut bytes = vec![0; 8192];
+            let mut bytes = vec![0; 65536];
             bytes[at..at + text.len()].copy_from_slice(text);
             bytes
         };
@@ -110,7 +119,8 @@ mod tests {
             (0, b"KDMV", Ok(Form::Vmdk)),
             (0, b"vhdxfile", Ok(Form::Vhdx)),
             (0, b"MZ", Ok(Form::Program)),
-            (8192 - 512, b"conectix", Ok(Form::Vhd)),
+            (65536 - 512, b"conectix", Ok(Form::Vhd)),
+            (DISC, b"CD001", Ok(Form::Disc)),
             (512, b"EFI PART", Ok(Form::Raw)),
             (4096, b"EFI PART", Ok(Form::Raw)),
             (0, b"\x1f\x8b", Err("compressed with gzip")),

@@ -70,6 +70,8 @@ pub enum Boot<'a> {
     Network(&'a Path),
     /// A unified kernel image, over the network.
     Program(&'a Path),
+    /// A disc.
+    Disc(&'a Path),
 }
 
 /// The key under which the agent looks for its config in QEMU's fw_cfg device.
@@ -111,6 +113,12 @@ impl Machine<'_> {
             Boot::Disk(path) => {
                 words.file("-drive", "if=none,id=disk0,format=qcow2,discard=unmap,file=", path);
                 self.bus.devices().iter().for_each(|device| words.add(["-device", device]));
+            }
+            Boot::Disc(path) => {
+                words.file("-drive", "if=none,id=disc0,format=raw,readonly=on,media=cdrom,file=", path);
+                let device = if self.arch == Arch::Arm64 { "virtio-scsi-pci" } else { "ich9-ahci,id=discs" };
+                let drive = if self.arch == Arch::Arm64 { "scsi-cd" } else { "ide-cd,bus=discs.0" };
+                words.add(["-device", device, "-device", &format!("{drive},drive=disc0,bootindex=0")]);
             }
             Boot::Network(path) => serve(&mut words, &mut network, path, IPXE_SCRIPT.as_ref()),
             Boot::Program(path) => {

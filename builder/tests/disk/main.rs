@@ -112,6 +112,40 @@ fn a_unified_kernel_image_has_the_parts_that_the_network_set_has() {
 }
 
 #[test]
+fn a_disc_boots_by_both_firmwares_and_is_the_same_twice() {
+    const GRUB: &str = "/usr/lib/grub/i386-pc";
+    if !have("ISO", &["mksquashfs", "xorriso", "grub-mkimage", "mtype", "sgdisk"]) {
+        return;
+    }
+    let Ok(files) = fs::read_dir(GRUB) else {
+        return testkit::not_run("ISO", "no GRUB for a BIOS here (package grub-pc-bin)");
+    };
+    let files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    let written = || {
+        let mut bench = Bench::new();
+        for path in &files {
+            let entry = Entry::file(Body::whole(path).unwrap(), 0o644);
+            bench.tree.insert(text(path).trim_start_matches('/'), entry);
+        }
+        bench.tree.complete();
+        bench.write("iso");
+        bench
+    };
+    let (one, other) = (written(), written());
+    let iso = one.path("out/test-node.iso");
+    assert_eq!(Digest::of_file(&iso).unwrap(), Digest::of_file(&other.path("out/test-node.iso")).unwrap());
+    let report =
+        run("xorriso", &["-indev", text(&iso), "-report_el_torito", "plain", "-report_system_area", "plain"]);
+    for part in ["BIOS", "UEFI", "/boot/bios", "/esp.img", "grub2-mbr", "GPT"] {
+        assert!(report.contains(part), "{part} in {report}");
+    }
+    let esp = one.path("esp");
+    run("xorriso", &["-osirrox", "on", "-indev", text(&iso), "-extract", "/esp.img", text(&esp)]);
+    let entry = run("mtype", &["-i", text(&esp), "::/loader/entries/test-node.conf"]);
+    assert!(entry.ends_with("options console=ttyS0 quiet\n"), "the root is in memory: {entry}");
+}
+
+#[test]
 fn a_fault_is_found_in_the_finished_disk_whatever_its_form() {
     if !have("verify", &["mksquashfs", "mke2fs", "sqfs2tar", "mtype", "qemu-img"]) {
         return;
