@@ -40,8 +40,8 @@ const PE32_PLUS: u16 = 0x20b;
 /// Writes the image `stub` with `sections` behind its own into the empty file `to`.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidData`] when the stub is no PE image, has no room for more sections, or all would be
-/// larger than 4 GiB; else `to`'s or a section's.
+/// [`io::ErrorKind::InvalidData`] when the stub is no PE image, has no room for more sections, or all would
+/// be larger than 4 GiB; else `to`'s or a section's.
 pub fn extend(stub: &[u8], sections: Vec<Section<'_>>, to: &mut File) -> io::Result<()> {
     let mut headers = Headers::parse(stub).ok_or_else(|| invalid("this is no PE image for 64 bits"))?;
     let mut place = (stub.len() as u64).next_multiple_of(headers.file_alignment);

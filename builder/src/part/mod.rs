@@ -111,8 +111,8 @@ impl<'a> Parts<'a> {
             .get_or_make(|| esp::make(&self.image, self.kernel()?, self.initrd()?, self.command_line()?))
     }
 
-    /// The ESP of a medium that the machine does not need any more once it runs from memory, and the boot loader
-    /// for a BIOS, if the image has one.
+    /// The ESP of a medium that the machine does not need any more once it runs from memory, and the boot
+    /// loader for a BIOS, if the image has one.
     pub fn live(&self) -> Result<(Esp, Option<bios::Loader>)> {
         let arguments = self.image.plan.kernel_arguments.join(" ");
         let (tree, kernel) = (self.image.tree(), self.kernel()?);
