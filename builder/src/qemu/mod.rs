@@ -127,7 +127,9 @@ impl Machine<'_> {
             }
         }
         words.add([OsString::from("-netdev"), network]);
-        words.add(["-device", "virtio-net-pci,netdev=net0"]);
+        // iPXE on the card would hand the file's name to the program as its command line, in place of its own.
+        let rom = if matches!(boot, Boot::Program(_)) { ",romfile=" } else { "" };
+        words.add(["-device", &format!("virtio-net-pci,netdev=net0{rom}")]);
         if let Some(config) = self.node_config {
             words.file("-fw_cfg", &format!("name={CONFIG_KEY},file="), config);
         }
