@@ -3,6 +3,7 @@
 //! console.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -226,6 +227,46 @@ fn network_boot(machine: Machine, server: &TestServer, script: &str) -> Facts {
         "iPXE did not ask for the kernel: {requests:?}"
     );
     facts
+}
+
+/// Checks an image as its users do; the findings.
+fn verified(image: &Path) -> String {
+    let kiln = kiln::programs().join("kiln");
+    let output = Command::new(kiln).arg("verify").arg(image).output().expect("kiln starts");
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn nothing_is_found_in_the_default_image() {
+    if let Some(program) = workspace::missing(&["sqfs2tar", "mtype"]) {
+        return not_run("verify", &format!("no program {program} here"));
+    }
+    for ending in [".raw", "-oci"] {
+        let said = verified(&kiln::image(DEFAULT).file(ending));
+        assert!(said.contains("nothing was found in "), "{ending}: {said}");
+    }
+}
+
+#[test]
+#[ignore = "slow: make test-long runs it"]
+fn discs_and_unified_kernels_come_up_by_kiln_run() {
+    let medium = "a disc and a unified kernel";
+    if let Some(program) = workspace::missing(&["xorriso", "grub-mkimage"]) {
+        return not_run(medium, &format!("no program {program} here"));
+    }
+    let folder = workspace::scratch();
+    let output = folder.path().join("out");
+    kiln::Build::new(DEFAULT, &output).arg("--set").arg("outputs=[\"iso\", \"uki\"]").run();
+    let image = Image::at(&output, DEFAULT);
+    let patience = workspace::patience(BOOT).as_secs().to_string();
+    for (ending, firmware) in [(".iso", "bios"), (".iso", "uefi"), (".efi", "uefi")] {
+        let mut run = Command::new(kiln::programs().join("kiln"));
+        run.arg("run").arg(image.file(ending)).args(["--emulate", "--firmware", firmware]);
+        run.args(["--until", "Reached target multi-user.target", "--timeout", &patience]);
+        let started = std::time::Instant::now();
+        kiln::succeed(&mut run);
+        workspace::say(&format!("{ending} by {firmware}: up after {} s", started.elapsed().as_secs()));
+    }
 }
 
 #[test]
