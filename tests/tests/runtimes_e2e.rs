@@ -8,12 +8,15 @@ use std::fs;
 use std::time::Duration;
 
 use kiln_tests::control_plane::ControlPlane;
-use kiln_tests::join_support::{assert_joined, control_plane, join_configuration, ready_node, verdict};
+use kiln_tests::join_support::{
+    assert_joined, control_plane, eventually, join_configuration, ready_node, verdict,
+};
 use kiln_tests::kiln::{self, Image};
 use kiln_tests::lab::{lab, runtimes};
 use kiln_tests::pods::{self, Network};
 use kiln_tests::qemu::{Machine, overlay};
 use kiln_tests::workspace;
+use serde_json::{Value, json};
 use testkit::not_run;
 
 const SANDBOX: &[u8] = include_bytes!("../src/sandbox.sh");
@@ -130,4 +133,52 @@ fn a_machine_with_docker_is_a_ready_node_and_runs_pods() {
         String::new()
     };
     joins(control_plane, &image, ("docker-node", &lines), "docker://", || says(control_plane, "docker-node"));
+}
+
+/// The distribution has gVisor's runsc alone, so containerd's own shim calls it. It sees the sandbox end, but
+/// not a container in it: the pod runs on, and another one asks it.
+#[test]
+#[ignore = "slow: make test-long runs it"]
+fn the_distributions_runsc_runs_a_pod_in_gvisor_by_containerds_own_shim() {
+    const WHAT: &str = "a pod in gVisor";
+    const NODE: &str = "runsc-node";
+    let Some(control_plane) = control_plane(WHAT) else { return };
+    if lab().versions["containerd"].starts_with("1.") {
+        return not_run(WHAT, "the lab's containerd takes no section of its configuration from two files");
+    }
+    let _alone = workspace::exclusive("join-e2e");
+    control_plane.create(
+        "/apis/node.k8s.io/v1/runtimeclasses",
+        &json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "gvisor"},
+            "handler": "runsc"}),
+    );
+    let image = kiln::joining_image_with("tests/images/runsc.toml", &[]);
+    joins(control_plane, &image, (NODE, ""), "containerd://", || {
+        let version = "/bin/busybox cat /proc/version";
+        let outside = pods::said_by(control_plane, NODE, "outside", version, Network::OfPods);
+        let line = "/bin/busybox mkdir /said && /bin/busybox cat /proc/version > /said/kernel && \
+            /bin/busybox dmesg >> /said/kernel && exec /bin/busybox httpd -f -p 8080 -h /said";
+        let class = json!({"runtimeClassName": "gvisor"});
+        pods::create(control_plane, NODE, "sandboxed", line, &class, &json!([]));
+        let status = || pods::read(control_plane, "sandboxed")["status"].clone();
+        // Each of them starts a program of sixty megabytes, which takes its time under emulation.
+        let address = eventually("the sandbox", || {
+            let status = status();
+            status["podIP"].as_str().map(str::to_owned).ok_or(status)
+        });
+        eventually("the pod in the sandbox", || {
+            let status = status();
+            let ready = status["containerStatuses"][0]["ready"] == Value::Bool(true);
+            if ready { Ok(()) } else { Err(status) }
+        });
+        let url = format!("http://{address}:8080/kernel");
+        let said = pods::answer_to(control_plane, NODE, "asks-the-sandbox", Network::OfPods, &url);
+        assert!(said.contains("Starting gVisor"), "{said}");
+        workspace::say(&said);
+        let version = outside.lines().next().unwrap_or_default();
+        assert!(
+            version.starts_with("Linux version ") && !said.contains(version),
+            "{version} is the node's own"
+        );
+    });
 }
