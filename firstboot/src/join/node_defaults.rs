@@ -66,7 +66,9 @@ pub fn applicable(
         free && (kubelet.at_least(21) || !field.starts_with("shutdownGracePeriod"))
     };
     let fields = proposed.iter().filter(|(field, _)| counts(field));
-    fields.map(|(field, value)| (field.clone(), filled(value, resources))).collect()
+    fields
+        .filter_map(|(field, value)| Some((field.clone(), filled(field, value, resources)?)))
+        .collect()
 }
 
 /// `systemReserved` is `--system-reserved`.
@@ -90,9 +92,13 @@ fn is_unset(value: &Value) -> bool {
     }
 }
 
-/// Replaces `auto` in a map of resources. A machine that does not say how much it has reserves nothing of it.
-fn filled(value: &Value, resources: &Resources) -> Value {
-    let Some(amounts) = value.as_object() else { return value.clone() };
+/// Replaces `auto` in `maxPods` and in a map of resources. A machine that does not say how much it has
+/// reserves nothing of it, and leaves the number of pods to the kubelet.
+fn filled(field: &str, value: &Value, resources: &Resources) -> Option<Value> {
+    if field == "maxPods" && value == AUTO {
+        return (resources.memory > 0).then(|| json!(pods(resources.memory)));
+    }
+    let Some(amounts) = value.as_object() else { return Some(value.clone()) };
     let amount = |(name, amount): (&String, &Value)| {
         let amount = match (name.as_str(), amount == AUTO) {
             ("memory", true) => (resources.memory > 0).then(|| memory(resources)),
@@ -102,23 +108,30 @@ fn filled(value: &Value, resources: &Resources) -> Value {
         };
         Some((name.clone(), amount?))
     };
-    Value::Object(amounts.iter().filter_map(amount).collect())
+    Some(Value::Object(amounts.iter().filter_map(amount).collect()))
+}
+
+/// As many pods as the system's memory is enough for: 11 MiB for each beside 255 MiB, as EKS reserves. At
+/// most as many as the kubelet takes by itself; at least as many as a cluster runs on each of its nodes.
+fn pods(memory: u64) -> u64 {
+    (system_memory(memory).saturating_sub(255 * MIB) / (11 * MIB)).clamp(10, 110)
+}
+
+/// What the system may take, and what files in memory may take. At most three quarters: a kubelet with
+/// nothing to offer would be useless.
+fn memory(resources: &Resources) -> Value {
+    let most = resources.memory / 4 * 3;
+    let system = system_memory(resources.memory);
+    json!(format!("{}Mi", system.saturating_add(resources.files_in_memory).min(most) / MIB))
 }
 
 /// A quarter of the first 4 GiB, a fifth of the next 4, a tenth of the next 8, 6 % of the next 112, 2 % of
-/// the rest, 255 MiB below 1 GiB: as GKE does. In addition what files in memory may take. At most three
-/// quarters: a kubelet with nothing to offer would be useless.
-fn memory(resources: &Resources) -> Value {
-    let system = if resources.memory < GIB {
-        255 * MIB
-    } else {
-        share(
-            resources.memory,
-            &[(4 * GIB, 2500), (4 * GIB, 2000), (8 * GIB, 1000), (112 * GIB, 600), (u64::MAX, 200)],
-        )
-    };
-    let most = resources.memory / 4 * 3;
-    json!(format!("{}Mi", system.saturating_add(resources.files_in_memory).min(most) / MIB))
+/// the rest, 255 MiB below 1 GiB: as GKE does.
+fn system_memory(memory: u64) -> u64 {
+    if memory < GIB {
+        return 255 * MIB;
+    }
+    share(memory, &[(4 * GIB, 2500), (4 * GIB, 2000), (8 * GIB, 1000), (112 * GIB, 600), (u64::MAX, 200)])
 }
 
 /// 6 % of the first processor, 1 % of the second, 0.5 % of the next two, 0.25 % of the rest: as GKE does.

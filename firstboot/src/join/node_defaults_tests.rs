@@ -65,6 +65,24 @@ fn memory_of_files_is_reserved_and_something_always_remains() {
 }
 
 #[test]
+fn a_machine_takes_as_many_pods_as_its_reserved_memory_is_enough_for() {
+    for (memory_mib, expected) in
+        [(512, 10), (1024, 10), (2048, 23), (4096, 69), (6144, 107), (8192, 110), (1 << 20, 110)]
+    {
+        assert_eq!(pods(memory_mib * MIB), expected, "{memory_mib} MiB");
+    }
+    let proposed = json!({"maxPods": "auto"}).as_object().unwrap().clone();
+    let on = |cluster: &Value, node: Option<&Value>, memory: u64| -> Value {
+        let machine = Resources { processors: 4, memory, files_in_memory: 0 };
+        applicable(&proposed, cluster, node, &[], "v1.36.2".parse().unwrap(), &machine).into()
+    };
+    assert_eq!(on(&json!({}), None, 4 * GIB), json!({"maxPods": 69}));
+    assert_eq!(on(&json!({}), None, 0), json!({}), "the machine does not say how much it has");
+    assert_eq!(on(&json!({"maxPods": 250}), None, 4 * GIB), json!({}));
+    assert_eq!(on(&json!({}), Some(&json!({"maxPods": 5})), 4 * GIB), json!({}));
+}
+
+#[test]
 fn processors_are_reserved_by_steps() {
     for (count, expected) in [(1, "60m"), (2, "70m"), (4, "80m"), (64, "230m")] {
         assert_eq!(processors(count), json!(expected), "{count}");
