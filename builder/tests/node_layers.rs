@@ -37,12 +37,13 @@ fn packages(definition: &Definition) -> &[String] {
 
 #[test]
 fn every_layer_by_choice_resolves_beside_the_others_with_every_base_and_an_old_kubernetes() {
-    let choices: [&[&str]; 11] = [
+    let choices: [&[&str]; 12] = [
         &["storage-clients", "kubectl"],
         &["chrony"],
         &["sshd", "break-glass"],
         &["sshd", "break-glass", "installer-target"],
-        &["cis"],
+        &["auditd"],
+        &["cis", "auditd"],
         &["ecr-credential-provider"],
         &["acr-credential-provider"],
         &["gcr-credential-provider"],
@@ -209,6 +210,26 @@ fn a_provider_of_logins_has_the_name_of_its_program() {
             flags.contains("--image-credential-provider-bin-dir=/usr/lib/kubernetes/credential-providers")
         );
     }
+}
+
+#[test]
+fn the_rules_of_auditd_are_named_and_watch_only_what_can_change() {
+    let definition = load("debian-13.toml", &["cis", "auditd"], &[]);
+    let layer = layer(&definition, "auditd");
+    let rules = file(layer, "etc/audit/rules.d/50-node.rules").unwrap();
+    let mut seen = 0;
+    for rule in rules.lines().filter(|line| line.starts_with("-a ")) {
+        assert!(rule.starts_with("-a always,exit -F arch=b64 "), "of one architecture: {rule}");
+        assert!(rule.contains(" -F key="), "a record says which rule it is of: {rule}");
+        let watched = rule.split(' ').filter_map(|word| word.split_once('='));
+        for (_, path) in watched.filter(|(field, _)| ["dir", "path"].contains(field)) {
+            assert!(path.starts_with("/etc"), "the rest is read-only, or changes all the time: {rule}");
+        }
+        seen += 1;
+    }
+    assert!(seen > 5);
+    let last = layer.files.iter().map(|file| &file.path).max().unwrap();
+    assert!(file(layer, last).unwrap().ends_with("\n-e 2\n"), "nothing can be added after {last}");
 }
 
 #[test]
