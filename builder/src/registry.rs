@@ -146,7 +146,7 @@ fn set(schema: &mut Schema, pointer: &str, value: Value) {
 
 /// The outputs as lines of help.
 pub fn outputs_help() -> String {
-    let lines = output::ALL.iter().map(|output| format!("\n  {:<6} {}", output.name, output.summary));
+    let lines = output::ALL.iter().map(|output| format!("\n  {:<13} {}", output.name, output.summary));
     format!("Outputs:{}", lines.collect::<String>())
 }
 

@@ -13,4 +13,5 @@ pub mod squashfs;
 pub(crate) mod sparse_tar;
 pub(crate) mod verity;
 pub(crate) mod vhd;
+pub(crate) mod vhdx;
 pub(crate) mod vmdk;

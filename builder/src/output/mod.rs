@@ -4,9 +4,12 @@
 //! table in `docs/reference.md` and the check that a base can give what an output needs all come from this
 //! list.
 
+mod compressed;
+mod containerdisk;
 mod gce;
 mod iso;
 mod oci;
+mod oci_artifact;
 mod ova;
 mod pxe;
 mod qcow2;
@@ -15,6 +18,7 @@ pub mod sums;
 mod sysext;
 mod uki;
 mod vhd;
+mod vhdx;
 mod vmdk;
 
 use std::fmt::Debug;
@@ -34,9 +38,12 @@ pub const ALL: &[&Output] = &[
     &raw::OUTPUT,
     &qcow2::OUTPUT,
     &vhd::OUTPUT,
+    &vhdx::OUTPUT,
     &vmdk::OUTPUT,
     &ova::OUTPUT,
     &gce::OUTPUT,
+    &containerdisk::OUTPUT,
+    &oci_artifact::OUTPUT,
     &oci::OUTPUT,
     &pxe::OUTPUT,
     &uki::OUTPUT,

@@ -31,7 +31,7 @@ struct Qcow2 {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Compression {
+pub(super) enum Compression {
     /// Not at all
     #[default]
     None,
@@ -44,20 +44,26 @@ enum Compression {
 impl Writer for Qcow2 {
     fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<OutputFile>> {
         let name = format!("{}.qcow2", parts.image.plan.name);
-        let disk = parts.disk()?;
-        parts.work.record_tool("qemu-img", &version()?);
-        let _step = parts.work.progress.step("converting the disk to qcow2");
-        let mut command = tool("qemu-img");
-        command.args(["convert", "-q", "-f", "raw", "-O", "qcow2"]);
-        match self.compression {
-            Compression::None => command.args(["-o", FORMAT]),
-            Compression::Zlib => command.args(["-c", "-o", FORMAT]),
-            Compression::Zstd => command.args(["-c", "-o", &format!("{FORMAT},compression_type=zstd")]),
-        };
-        command.arg(&disk.path).arg(folder.join(&name));
-        command.run(PACKAGE)?;
+        make(parts, self.compression, &folder.join(&name))?;
         Ok(vec![name.into()])
     }
+}
+
+/// Writes the image's disk to `path`.
+pub(super) fn make(parts: &Parts<'_>, compression: Compression, path: &Path) -> Result<()> {
+    let disk = parts.disk()?;
+    parts.work.record_tool("qemu-img", &version()?);
+    let _step = parts.work.progress.step("converting the disk to qcow2");
+    let mut command = tool("qemu-img");
+    command.args(["convert", "-q", "-f", "raw", "-O", "qcow2"]);
+    match compression {
+        Compression::None => command.args(["-o", FORMAT]),
+        Compression::Zlib => command.args(["-c", "-o", FORMAT]),
+        Compression::Zstd => command.args(["-c", "-o", &format!("{FORMAT},compression_type=zstd")]),
+    };
+    command.arg(&disk.path).arg(path);
+    command.run(PACKAGE)?;
+    Ok(())
 }
 
 /// The version of the installed tool ("7.2.22").

@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use crate::assembly::Part;
 use crate::error::{IoContext, Result};
-use crate::output::{Output, OutputFile, Writer};
+use crate::layer::compress;
+use crate::output::{Output, OutputFile, Writer, compressed};
 use crate::part::Parts;
 use crate::sparse;
 
@@ -19,21 +20,37 @@ pub(super) const OUTPUT: Output = Output::new::<Raw>(
     &[Part::Disk],
 );
 
-/// `<name>.raw`, and `<name>.vmlinuz`, `<name>.initrd`, `<name>.cmdline` for a hypervisor that loads the
+/// `<name>.raw` (or `<name>.raw.zst`, `<name>.raw.gz`), and `<name>.vmlinuz`, `<name>.initrd`, `<name>.cmdline` for a hypervisor that loads the
 /// kernel itself.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Raw {}
+struct Raw {
+    /// How the disk is compressed
+    #[serde(default)]
+    compression: Compression,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Compression {
+    /// Not at all
+    #[default]
+    None,
+    /// gzip: every cloud and tool reads it
+    Gzip,
+    /// Zstandard: smaller, and much quicker to read
+    Zstd,
+}
 
 impl Writer for Raw {
     fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<OutputFile>> {
         let file = |extension: &str| format!("{}.{extension}", parts.image.plan.name);
-        let names = ["raw", "vmlinuz", "initrd", "cmdline"].map(file);
-        let [raw, kernel, initrd, command_line] = names.each_ref().map(|name| folder.join(name));
-        link_or_copy(&parts.disk()?.path, &raw)?;
+        let disk = self.disk(parts, folder)?;
         if parts.image.vendor().is_some() {
-            return Ok(vec![names[0].clone().into()]);
+            return Ok(vec![disk]);
         }
+        let names = ["vmlinuz", "initrd", "cmdline"].map(file);
+        let [kernel, initrd, command_line] = names.each_ref().map(|name| folder.join(name));
         // A copy, because the store's own file must not change when a user changes this one.
         fs::copy(parts.initrd()?, &initrd).at("writing", &initrd)?;
         let mut from = parts.kernel()?.body.open().at("reading", "the kernel")?;
@@ -41,7 +58,26 @@ impl Writer for Raw {
             .and_then(|mut to| io::copy(&mut from, &mut to))
             .at("writing", &kernel)?;
         fs::write(&command_line, parts.command_line()?.to_owned() + "\n").at("writing", &command_line)?;
-        Ok(names.map(OutputFile::from).into())
+        Ok([disk].into_iter().chain(names.map(OutputFile::from)).collect())
+    }
+}
+
+impl Raw {
+    fn disk(&self, parts: &Parts<'_>, folder: &Path) -> Result<OutputFile> {
+        let disk = &parts.disk()?.path;
+        let file = format!("{}.raw", parts.image.plan.name);
+        let compression = match self.compression {
+            Compression::None => {
+                link_or_copy(disk, &folder.join(&file))?;
+                return Ok(file.into());
+            }
+            Compression::Gzip => compress::Compression::Gzip,
+            Compression::Zstd => compress::Compression::Zstd,
+        };
+        let _step = parts.work.progress.step("compressing the raw disk");
+        let file = format!("{file}.{}", compressed::extension(compression));
+        let (digest, _) = compressed::disk(disk, compression, &folder.join(&file))?;
+        Ok(OutputFile { file, digest: Some(digest) })
     }
 }
 
