@@ -20,6 +20,27 @@ use kiln::verify;
 
 use bench::{Bench, EPOCH, have, noise, run, text};
 
+/// Where packages put GRUB's files for a BIOS.
+const GRUB: &str = "/usr/lib/grub/i386-pc";
+
+/// GRUB's files of this machine; without them `test` is counted as not run.
+fn files_of_grub(test: &str) -> Option<Vec<PathBuf>> {
+    let Ok(files) = fs::read_dir(GRUB) else {
+        testkit::not_run(test, "no GRUB for a BIOS here (package grub-pc-bin)");
+        return None;
+    };
+    Some(files.map(|file| file.unwrap().path()).collect())
+}
+
+/// Adds files of this machine to the tree, where they are here.
+fn add(bench: &mut Bench, files: &[PathBuf]) {
+    for path in files {
+        let entry = Entry::file(Body::whole(path).unwrap(), 0o644);
+        bench.tree.insert(text(path).trim_start_matches('/'), entry);
+    }
+    bench.tree.complete();
+}
+
 /// What to spoil, a part of the message, a part of the hint.
 type Case = (fn(&mut Bench), &'static str, &'static str);
 
@@ -49,22 +70,14 @@ fn sgdisk_finds_no_problem_and_the_declared_types_and_flags() {
 
 #[test]
 fn a_bios_finds_its_loader_before_the_partition_table_and_in_a_partition_of_its_own() {
-    const GRUB: &str = "/usr/lib/grub/i386-pc";
     if !have("BIOS loader", &["mksquashfs", "mke2fs", "sgdisk", "grub-mkimage"]) {
         return;
     }
-    let Ok(files) = fs::read_dir(GRUB) else {
-        return testkit::not_run("BIOS loader", "no GRUB for a BIOS here (package grub-pc-bin)");
-    };
-    let files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    let Some(files) = files_of_grub("BIOS loader") else { return };
     let bench = |bios| {
         let mut bench = Bench::new();
         bench.plan.disk.bios = bios;
-        for path in &files {
-            let entry = Entry::file(Body::whole(path).unwrap(), 0o644);
-            bench.tree.insert(text(path).trim_start_matches('/'), entry);
-        }
-        bench.tree.complete();
+        add(&mut bench, &files);
         bench.write("raw");
         bench
     };
@@ -113,21 +126,13 @@ fn a_unified_kernel_image_has_the_parts_that_the_network_set_has() {
 
 #[test]
 fn a_disc_boots_by_both_firmwares_and_is_the_same_twice() {
-    const GRUB: &str = "/usr/lib/grub/i386-pc";
     if !have("ISO", &["mksquashfs", "xorriso", "grub-mkimage", "mtype", "sgdisk"]) {
         return;
     }
-    let Ok(files) = fs::read_dir(GRUB) else {
-        return testkit::not_run("ISO", "no GRUB for a BIOS here (package grub-pc-bin)");
-    };
-    let files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    let Some(files) = files_of_grub("ISO") else { return };
     let written = || {
         let mut bench = Bench::new();
-        for path in &files {
-            let entry = Entry::file(Body::whole(path).unwrap(), 0o644);
-            bench.tree.insert(text(path).trim_start_matches('/'), entry);
-        }
-        bench.tree.complete();
+        add(&mut bench, &files);
         bench.write("iso");
         bench
     };
