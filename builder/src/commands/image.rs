@@ -46,6 +46,14 @@ pub(super) fn named(
         return Err(Error::new(ErrorKind::Io, format!("{}: there is no such file", path.display()))
             .help("build an image first (kiln build), or name one"));
     }
+    // Who writes into a pipe may never do so.
+    if !path.is_dir() && !path.is_file() {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            format!("{} is neither a file nor a folder", path.display()),
+        )
+        .help("name an image, or the output folder of a build"));
+    }
     let is_output = path.is_dir() && !is_image(path);
     let folder = if is_output { path } else { path.parent().unwrap_or(Path::new("")) };
     let manifest = manifest(folder);

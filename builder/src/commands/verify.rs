@@ -29,9 +29,10 @@ pub fn run(args: &VerifyArgs, progress: &Progress, terminal: &Terminal) -> Resul
         .at("making a folder in", std::env::temp_dir())?;
     let store = Store::open(&spool.path().join("store"))?;
     let path = if named.path.is_dir() { packed(&named.path, spool.path())? } else { named.path.clone() };
+    let title = named.path.display().to_string();
     let arch = args.arch.unwrap_or_else(|| named.arch());
-    let step = progress.step(&format!("reading {}", named.path.display()));
-    let mut subject = verify::read(&path, arch, &store, spool.path())?;
+    let step = progress.step(&format!("reading {title}"));
+    let mut subject = verify::read(&path, &title, arch, &store, spool.path())?;
     drop(step);
     subject.vouched = named
         .manifest
@@ -67,11 +68,25 @@ fn choose(folder: &Path, files: &[String]) -> Result<PathBuf> {
     Ok(folder.join(found.trim_end_matches("/oci-layout")))
 }
 
-/// A layout as an archive, which the readers of given roots read.
+/// The files of a layout as an archive, which the readers of given roots read. Links are not followed, so
+/// nothing outside of the folder is read.
 fn packed(layout: &Path, spool: &Path) -> Result<PathBuf> {
     let path = spool.join("layout.tar");
     let mut tar = tar::Builder::new(File::create(&path).at("creating", &path)?);
-    tar.append_dir_all("", layout).and_then(|()| tar.finish()).at("reading", layout)?;
+    let mut folders = vec![layout.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().at("reading", &folder)? {
+            let entry = entry.at("reading", &folder)?;
+            let (own, kind) = (entry.path(), entry.file_type().at("reading", entry.path())?);
+            if kind.is_dir() {
+                folders.push(own);
+            } else if kind.is_file() {
+                let name = own.strip_prefix(layout).unwrap_or(&own).to_owned();
+                tar.append_path_with_name(&own, name).at("reading", &own)?;
+            }
+        }
+    }
+    tar.finish().at("writing", &path)?;
     Ok(path)
 }
 

@@ -76,6 +76,8 @@ pub enum Boot<'a> {
 
 /// The key under which the agent looks for its config in QEMU's fw_cfg device.
 const CONFIG_KEY: &str = "opt/org.kiln.firstboot/config";
+/// Below this not even the initrd starts, in bytes.
+const LEAST_MEMORY: u64 = 256 << 20;
 /// The script of the output `pxe`.
 pub const IPXE_SCRIPT: &str = "boot.ipxe";
 
@@ -141,6 +143,9 @@ impl Machine<'_> {
         let refused = |what: &str, help: &str| Err(Error::new(ErrorKind::Usage, what).help(help));
         if matches!(boot, Boot::Program(_)) && self.firmware == Firmware::Bios {
             return refused("--firmware bios: a unified kernel image is a program for UEFI", "leave it out");
+        }
+        if self.memory < LEAST_MEMORY {
+            return refused("--memory: too little for any image", "write at least 512MiB");
         }
         if self.arch == Arch::Arm64 && self.firmware == Firmware::Bios {
             return refused("--firmware bios: machines of arm64 have none", "leave it out");

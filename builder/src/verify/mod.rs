@@ -163,13 +163,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// Reads the image at `path` (raw, qcow2, fixed VHD, squashfs, tar, folder of an OCI
 /// layout) into
-/// a subject. Its files lie in `spool`.
+/// a subject. Its files lie in `spool`; `title` names it.
 ///
 /// # Errors
 /// When it is no such image, or broken, and when a tool or the disk fails.
-pub fn read(path: &Path, arch: Arch, store: &Store, spool: &Path) -> Result<Subject> {
-    let title = path.display().to_string();
-    let source = Source { path, title: &title, arch, spool, store };
+pub fn read(path: &Path, title: &str, arch: Arch, store: &Store, spool: &Path) -> Result<Subject> {
+    let source = Source { path, title, arch, spool, store };
     let (tree, esp) = rootfs::read_installed(&source)?;
     let command_lines = esp.map(|(disk, offset)| boot::command_lines(&disk, offset)).transpose()?;
     Ok(Subject { tree, arch, command_lines: command_lines.unwrap_or_default(), vouched: Vec::new() })

@@ -163,7 +163,7 @@ fn a_fault_is_found_in_the_finished_disk_whatever_its_form() {
     bench.tree.complete();
     let found = |path: &Path| {
         let spool = tempfile::tempdir().unwrap();
-        let subject = verify::read(path, bench.plan.arch, bench.store(), spool.path()).unwrap();
+        let subject = verify::read(path, "it", bench.plan.arch, bench.store(), spool.path()).unwrap();
         let found = verify::verify(&subject, &[]);
         found.into_iter().map(|one| (one.check, one.what)).collect::<BTreeMap<_, _>>()
     };
