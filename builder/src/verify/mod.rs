@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::base::rootfs::{self, Source};
 use crate::definition::plan::Arch;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 use crate::tree::{Node, Tree};
 
@@ -170,6 +170,11 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 pub fn read(path: &Path, title: &str, arch: Arch, store: &Store, spool: &Path) -> Result<Subject> {
     let source = Source { path, title, arch, spool, store };
     let (tree, esp) = rootfs::read_installed(&source)?;
+    if tree.os_release("ID").is_none() {
+        let message = format!("{title} holds no operating system: it has no os-release with an ID");
+        return Err(Error::new(ErrorKind::Archive, message)
+            .help("name a whole image: a disk, a root file system, an OCI layout"));
+    }
     let command_lines = esp.map(|(disk, offset)| boot::command_lines(&disk, offset)).transpose()?;
     Ok(Subject { tree, arch, command_lines: command_lines.unwrap_or_default(), vouched: Vec::new() })
 }
