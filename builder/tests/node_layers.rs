@@ -245,3 +245,23 @@ fn the_kubelet_is_told_only_of_what_its_version_has() {
     assert_eq!(at("kubernetes=1.26.15", "ecr-credential-provider").1, 1);
     assert_eq!(at("kubernetes=1.25.16", "ecr-credential-provider"), (Vec::new(), 0));
 }
+
+/// Kubespray calls crictl and ctr in its bin_dir, which on an image is /opt/bin (docs/installers.md).
+#[test]
+fn an_installer_finds_the_programs_of_the_runtime() {
+    let definition = load("debian-13.toml", &["sshd", "installer-target"], &[]);
+    let artifacts = definition.plan.layers.iter().flat_map(|layer| &layer.artifacts);
+    let baked: Vec<String> = artifacts
+        .flat_map(|artifact| match &artifact.place {
+            Place::File { path, .. } => vec![path.clone()],
+            Place::Archive(rules) => rules.pick.iter().map(|pick| format!("{}/{pick}", rules.into)).collect(),
+        })
+        .collect();
+    let links = &layer(&definition, "installer-target").links;
+    let names: Vec<&str> = links.iter().map(|link| link.path.as_str()).collect();
+    assert_eq!(names, ["opt/bin/crictl", "opt/bin/runc", "opt/bin/containerd", "opt/bin/ctr"]);
+    for link in links {
+        let target = link.target.trim_start_matches('/');
+        assert!(baked.iter().any(|path| path == target), "{} leads to {target}: {baked:?}", link.path);
+    }
+}
