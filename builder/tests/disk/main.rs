@@ -157,9 +157,9 @@ fn a_fault_is_found_in_the_finished_disk_whatever_its_form() {
     }
     let mut bench = Bench::new();
     bench.plan.kernel_arguments.push("apparmor=0".to_owned());
-    bench
-        .tree
-        .insert("etc/shadow", Entry::file(Body::inline(*b"root:$6$a$b:1::::::\n"), 0o640));
+    for (path, text) in [("etc/shadow", "root:$6$a$b:1::::::\n"), ("usr/lib/os-release", "ID=debian\n")] {
+        bench.tree.insert(path, Entry::file(Body::inline(text.as_bytes()), 0o640));
+    }
     bench.tree.complete();
     let found = |path: &Path| {
         let spool = tempfile::tempdir().unwrap();
@@ -174,6 +174,11 @@ fn a_fault_is_found_in_the_finished_disk_whatever_its_form() {
         assert_eq!(found["kernel-argument"], "apparmor=0", "{output}: {found:?}");
         assert!(!found.contains_key("node"), "{output}: {found:?}");
     }
+    let (empty, spool) = (Bench::new(), tempfile::tempdir().unwrap());
+    empty.write("raw");
+    let raw = empty.path("out/test-node.raw");
+    let error = verify::read(&raw, "it", empty.plan.arch, empty.store(), spool.path()).unwrap_err();
+    assert!(error.message().contains("it holds no operating system"), "{error}");
 }
 
 #[test]
