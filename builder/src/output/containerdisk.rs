@@ -1,5 +1,5 @@
-//! The disk for KubeVirt: a container image with nothing but a qcow2 in `/disk`, which belongs to the user qemu
-//! (kubevirt.io, "User guide", "containerDisk").
+//! The disk for KubeVirt: a container image with nothing but a qcow2 in `/disk`, which belongs to the user
+//! qemu (kubevirt.io, "User guide", "containerDisk").
 
 use std::collections::HashMap;
 use std::fs::{self, File};

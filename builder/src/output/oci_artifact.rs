@@ -8,8 +8,8 @@
 //! | `NAME.raw.zst`, `NAME.raw.gz` | the manifest of the compressed raw disk |
 //!
 //! Each manifest has one layer with the name of its file (docs.openstack.org/ironic, "Use of an OCI Container
-//! Registry"). The type of the layer is the one that `oras push` gives to files, and the only one that oci2disk
-//! takes. The configuration is empty, so that tools for container images leave the layer as it is.
+//! Registry"). The type of the layer is the one that `oras push` gives to files, and the only one that
+//! oci2disk takes. The configuration is empty, so that tools for container images leave the layer as it is.
 
 use std::collections::HashMap;
 use std::fs;

@@ -20,8 +20,8 @@ pub(super) const OUTPUT: Output = Output::new::<Raw>(
     &[Part::Disk],
 );
 
-/// `<name>.raw` (or `<name>.raw.zst`, `<name>.raw.gz`), and `<name>.vmlinuz`, `<name>.initrd`, `<name>.cmdline` for a hypervisor that loads the
-/// kernel itself.
+/// `<name>.raw` (or `<name>.raw.zst`, `<name>.raw.gz`), and `<name>.vmlinuz`, `<name>.initrd`,
+/// `<name>.cmdline` for a hypervisor that loads the kernel itself.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Raw {

@@ -129,7 +129,8 @@ impl Machine<'_> {
             }
         }
         words.add([OsString::from("-netdev"), network]);
-        // iPXE on the card would hand the file's name to the program as its command line, in place of its own.
+        // iPXE on the card would hand the file's name to the program as its command line, in place of its
+        // own.
         let rom = if matches!(boot, Boot::Program(_)) { ",romfile=" } else { "" };
         words.add(["-device", &format!("virtio-net-pci,netdev=net0{rom}")]);
         if let Some(config) = self.node_config {
