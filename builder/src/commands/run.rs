@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -25,12 +25,16 @@ const LONGEST_LINE: usize = 64 << 10;
 
 /// Boots an image, and ends when the machine does.
 pub fn run(args: &RunArgs, quiet: bool, terminal: &Terminal) -> Result<ExitCode> {
+    if args.platform.is_none() && (args.user_data.is_some() || !args.sets.is_empty()) {
+        let message = "--user-data and --set are a platform's";
+        return Err(Error::new(ErrorKind::Usage, message).help("add --platform NAME"));
+    }
     if let Some(platform) = &args.platform {
         return simulate::around(
             platform,
             args.user_data.as_deref(),
             &args.sets,
-            own_words(args)?,
+            own_words(args, quiet, terminal)?,
             quiet,
             terminal,
         );
@@ -41,10 +45,15 @@ pub fn run(args: &RunArgs, quiet: bool, terminal: &Terminal) -> Result<ExitCode>
         .tempdir()
         .at("making a folder in", std::env::temp_dir())?;
     let disk = args.keep.clone().unwrap_or_else(|| folder.path().join("disk.qcow2"));
+    let is_kept = args.keep.is_some();
     let boot = if image.is_dir() {
         Boot::Network(&image)
     } else {
         match qemu::recognise(&image)? {
+            Form::Program | Form::Disc if is_kept => {
+                return Err(Error::new(ErrorKind::Usage, "--keep: this image runs from memory")
+                    .help("leave it out: the machine writes nothing that could be kept"));
+            }
             Form::Program => Boot::Program(&image),
             Form::Disc => Boot::Disc(&image),
             form => {
@@ -90,24 +99,34 @@ fn image(args: &RunArgs) -> Result<(PathBuf, Arch)> {
 /// Makes the disk that the machine changes, unless it is there already.
 fn prepare(args: &RunArgs, image: &Path, form: Form, disk: &Path) -> Result<()> {
     if disk.exists() {
-        return match qemu::recognise(disk)? {
-            Form::Qcow2 => Ok(()),
-            _ => Err(Error::new(
-                ErrorKind::Usage,
-                format!("--keep {}: this is no disk of qcow2", disk.display()),
-            )
-            .help("name a file that is not there yet, or one that --keep has made")),
+        let refused = |why: &str| {
+            Err(Error::new(ErrorKind::Usage, format!("--keep {}: {why}", disk.display()))
+                .help("name a file that is not there yet, or one that --keep has made of this image"))
+        };
+        if qemu::recognise(disk)? != Form::Qcow2 {
+            return refused("this is no disk of qcow2");
+        }
+        // What was made over nothing is an image itself, and would be changed.
+        let own = image.canonicalize().at("finding", image)?;
+        return match qemu::base_of(disk)? {
+            Some(base) if base.canonicalize().is_ok_and(|base| base == own) => Ok(()),
+            Some(_) => refused("it was made of another image"),
+            None => refused("it was not made by --keep"),
         };
     }
     qemu::overlay(image, form, disk, args.disk.0)
 }
 
 /// The words of this command without the platform, for a process that the simulator starts.
-fn own_words(args: &RunArgs) -> Result<Vec<OsString>> {
+fn own_words(args: &RunArgs, quiet: bool, terminal: &Terminal) -> Result<Vec<OsString>> {
     let own = std::env::current_exe()
         .map_err(|error| Error::new(ErrorKind::Io, format!("finding kiln: {error}")))?;
     let mut words: Vec<OsString> = vec![own.into(), "run".into(), args.image.clone().into()];
-    let mut add = |name: &str, value: OsString| words.extend([OsString::from(format!("--{name}")), value]);
+    let mut add = |name: &str, value: OsString| {
+        let mut word = OsString::from(format!("--{name}="));
+        word.push(value);
+        words.push(word);
+    };
     add("firmware", word(&args.firmware));
     add("bus", word(&args.bus));
     add("cpus", args.cpus.to_string().into());
@@ -122,6 +141,8 @@ fn own_words(args: &RunArgs) -> Result<Vec<OsString>> {
         add("timeout", args.timeout.to_string().into());
     }
     words.extend(args.emulate.then(|| "--emulate".into()));
+    words.extend(quiet.then(|| "--quiet".into()));
+    words.extend(terminal.json.then(|| "--json".into()));
     words.push("--".into());
     words.extend(args.more.iter().cloned());
     Ok(words)
@@ -133,8 +154,9 @@ fn word(value: &impl ValueEnum) -> OsString {
 
 fn start(args: &RunArgs, words: &[OsString], terminal: &Terminal) -> Result<()> {
     let program = words[0].to_string_lossy().into_owned();
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]);
+    // The machine ends with this program, however that ends.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "--"]).args(words);
     if args.until.is_some() {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
     }
@@ -162,28 +184,37 @@ fn ended(status: ExitStatus, program: &str) -> Result<()> {
     }
 }
 
-/// Passes the console on until a line has `text`, and ends the machine.
+/// Passes the console on until it has shown `text`, and ends the machine. A prompt has no end of line.
 fn until(mut child: Child, text: &str, patience: Duration, terminal: &Terminal) -> Result<()> {
     let began = Instant::now();
-    let console = child.stdout.take().map(BufReader::new);
-    let (sender, lines) = mpsc::channel();
+    let console = child.stdout.take();
+    let (sender, pieces) = mpsc::channel();
     thread::spawn(move || {
         console
             .into_iter()
-            .for_each(|console| each_line(console, |line| sender.send(line).is_ok()));
+            .for_each(|console| each_piece(console, |piece| sender.send(piece).is_ok()));
     });
     let missed = |why: &str| {
         Err(Error::new(ErrorKind::Verification, format!("the console did not show \"{text}\": {why}"))
             .help("read what is above; --timeout is the number of seconds to wait, --emulate does without virtualisation"))
     };
+    let mut rest = Vec::new();
     let found = loop {
-        match lines.recv_timeout(patience.saturating_sub(began.elapsed())) {
-            Ok(line) => {
-                terminal.line(&json!({ "console": line }), &line)?;
-                if line.contains(text) {
-                    break Ok(());
-                }
-            }
+        let got = pieces.recv_timeout(patience.saturating_sub(began.elapsed()));
+        if let Ok(piece) = &got {
+            rest.extend_from_slice(piece);
+        }
+        let (lines, last) = lines(&mut rest);
+        for line in &lines {
+            terminal.line(&json!({ "console": line }), line)?;
+        }
+        let is_found = lines.iter().chain([&last]).any(|line| line.contains(text));
+        if is_found || got.is_err() {
+            terminal.line(&json!({ "console": last }), &last)?;
+        }
+        match got {
+            _ if is_found => break Ok(()),
+            Ok(_) => {}
             Err(RecvTimeoutError::Timeout) => break missed(&format!("{} s have passed", patience.as_secs())),
             Err(RecvTimeoutError::Disconnected) => break missed("the machine has ended"),
         }
@@ -198,15 +229,26 @@ fn until(mut child: Child, text: &str, patience: Duration, terminal: &Terminal) 
     found
 }
 
-/// Calls `tell` for each line, cut off where it is too long, until it answers no.
-fn each_line(mut console: impl BufRead, tell: impl Fn(String) -> bool) {
-    let mut line = Vec::new();
-    while let Ok(1..) = std::io::Read::take(&mut console, LONGEST_LINE as u64).read_until(b'\n', &mut line) {
-        if !tell(without_colours(&String::from_utf8_lossy(&line)).trim_end().to_owned()) {
+/// Calls `tell` for each piece of the console as it comes, until it answers no.
+fn each_piece(mut console: impl Read, tell: impl Fn(Vec<u8>) -> bool) {
+    let mut piece = vec![0; 8192];
+    while let Ok(count @ 1..) = console.read(&mut piece) {
+        if !tell(piece[..count].to_vec()) {
             return;
         }
-        line.clear();
     }
+}
+
+/// Takes whole lines out of `rest`, and the last one if it becomes too long; and shows what remains.
+fn lines(rest: &mut Vec<u8>) -> (Vec<String>, String) {
+    let shown = |bytes: &[u8]| without_colours(&String::from_utf8_lossy(bytes)).trim_end().to_owned();
+    let end = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let end = if rest.len() - end > LONGEST_LINE { rest.len() } else { end };
+    let whole: Vec<u8> = rest.drain(..end).collect();
+    let mut lines: Vec<String> = whole.split(|byte| *byte == b'\n').map(shown).collect();
+    // Behind the last end of line is nothing.
+    lines.pop_if(|last| last.is_empty());
+    (lines, shown(rest))
 }
 
 /// The text without sequences that colour it or move the cursor (ECMA-48, 5.4).
@@ -263,7 +305,7 @@ mod tests {
             "--",
             "-snapshot",
         ]);
-        let words = own_words(&given).unwrap();
+        let words = own_words(&given, false, &Terminal { json: false }).unwrap();
         let words: Vec<&str> = words[2..].iter().map(|word| word.to_str().unwrap()).collect();
         let again = args(&words);
         assert!(again.platform.is_none() && again.sets.is_empty());
@@ -301,13 +343,16 @@ mod tests {
     }
 
     #[test]
-    fn a_console_without_ends_of_lines_is_told_in_pieces() {
-        let lines = std::cell::RefCell::new(Vec::new());
-        let bytes = [vec![b'x'; LONGEST_LINE + 5], b"\nlast".to_vec()].concat();
-        each_line(&bytes[..], |line| {
-            lines.borrow_mut().push(line.len());
-            true
-        });
-        assert_eq!(*lines.borrow(), [LONGEST_LINE, 5, 4]);
+    fn a_prompt_is_seen_and_a_line_without_end_is_told_in_pieces() {
+        let mut rest = b"one\n\ntwo\r\nlogin: ".to_vec();
+        let (whole, last) = lines(&mut rest);
+        assert_eq!(
+            (whole, last.as_str()),
+            (vec!["one".to_owned(), String::new(), "two".to_owned()], "login:")
+        );
+        assert_eq!(rest, b"login: ");
+        let mut rest = vec![b'x'; LONGEST_LINE + 5];
+        let (whole, last) = lines(&mut rest);
+        assert_eq!((whole[0].len(), last.as_str(), rest.len()), (LONGEST_LINE + 5, "", 0));
     }
 }

@@ -113,6 +113,7 @@ impl Machine<'_> {
         }
         match boot {
             Boot::Disk(path) => {
+                let path = &local(path);
                 words.file("-drive", "if=none,id=disk0,format=qcow2,discard=unmap,file=", path);
                 self.bus.devices().iter().for_each(|device| words.add(["-device", device]));
             }
@@ -186,6 +187,21 @@ impl Bus {
     }
 }
 
+/// The image over which the disk at `path` was made; none if it was made over none.
+///
+/// # Errors
+/// [`ErrorKind::Tool`].
+pub fn base_of(path: &Path) -> Result<Option<PathBuf>> {
+    let output = tool("qemu-img").args(["info", "--output=json"]).arg(local(path)).run("qemu-utils")?;
+    let information: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    Ok(information["full-backing-filename"].as_str().map(PathBuf::from))
+}
+
+/// A path that QEMU takes for nothing but a path, such as `nbd:x`.
+fn local(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// A disk over the image `base` that keeps what the machine writes, in `path`, with at least `size` bytes.
 ///
 /// # Errors
@@ -198,6 +214,7 @@ pub fn overlay(base: &Path, form: Form, path: &Path, size: u64) -> Result<()> {
         .arg(&base)
         .arg(path);
     command.run("qemu-utils")?;
+    let path = &local(path);
     let information = tool("qemu-img").args(["info", "--output=json"]).arg(path).run("qemu-utils")?;
     let information: serde_json::Value = serde_json::from_slice(&information.stdout).unwrap_or_default();
     if information["virtual-size"].as_u64().is_some_and(|own| own < size) {
@@ -266,13 +283,13 @@ impl Words {
 /// # Errors
 /// [`ErrorKind::Usage`] when there is none.
 pub fn bootable(path: &Path, files: &[String]) -> Result<PathBuf> {
-    const BEST: [&str; 2] = [".qcow2", ".raw"];
+    const BEST: [&str; 7] = [".qcow2", ".raw", ".vhdx", ".vhd", ".vmdk", ".iso", ".efi"];
     let found = BEST.iter().find_map(|ending| files.iter().find(|file| file.ends_with(ending)));
     let script = || files.iter().find_map(|file| file.strip_suffix(&format!("/{IPXE_SCRIPT}")));
     match found.map(String::as_str).or_else(script) {
         Some(file) => Ok(path.join(file)),
         None => Err(Error::new(ErrorKind::Usage, format!("{} has nothing that boots", path.display()))
-            .help("build the output raw, qcow2 or pxe")),
+            .help("build one of the outputs raw, qcow2, vhd, vhdx, vmdk, iso, uki and pxe")),
     }
 }
 

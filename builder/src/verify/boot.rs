@@ -10,14 +10,23 @@ use crate::process::{Run, tool};
 const OPEN: &[(&str, &str)] = &[
     ("systemd.debug_shell", "a shell of root without a password"),
     ("systemd.debug-shell", "a shell of root without a password"),
+    ("rd.systemd.debug_shell", "a shell of root without a password"),
+    ("systemd.wants=debug-shell.service", "a shell of root without a password"),
+    ("systemd.unit=debug-shell.service", "a shell of root without a password"),
+    ("SYSTEMD_SULOGIN_FORCE=1", "a shell of root without a password"),
     ("rd.break", "a shell of root without a password"),
     ("init=", "another program is the first"),
+    ("rdinit=", "another program is the first"),
+    ("1", "a shell of root at the console"),
+    ("rescue", "a shell of root at the console"),
     ("single", "a shell of root at the console"),
     ("emergency", "a shell of root at the console"),
     ("systemd.unit=rescue.target", "a shell of root at the console"),
     ("systemd.unit=emergency.target", "a shell of root at the console"),
     ("apparmor=0", "pods are not confined"),
     ("selinux=0", "pods are not confined"),
+    ("enforcing=0", "pods are not confined"),
+    ("security=none", "pods are not confined"),
     ("mitigations=off", "pods can read each other's memory on many processors"),
     ("nokaslr", "attacks on the kernel are easier"),
     ("module.sig_enforce=0", "the kernel takes unsigned modules"),
@@ -37,7 +46,11 @@ pub(super) fn command_lines(disk: &Path, offset: u64) -> Result<Vec<String>> {
         return tool("mdir").args(["-i", &image, "::/"]).run("mtools").map(|_| Vec::new());
     };
     let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.lines().filter_map(|line| line.strip_prefix("options ")).map(str::to_owned).collect())
+    let options = |line: &str| {
+        let (key, value) = line.trim_start().split_once(char::is_whitespace)?;
+        (key == "options").then(|| value.to_owned())
+    };
+    Ok(text.lines().filter_map(options).collect())
 }
 
 pub(super) fn arguments(subject: &Subject, findings: &mut Findings<'_>) {

@@ -61,7 +61,7 @@ pub(super) fn own(subject: &Subject, findings: &mut Findings<'_>) {
 
 pub(super) fn leftovers(subject: &Subject, findings: &mut Findings<'_>) {
     matching(subject, LEFTOVERS, |path, why| {
-        if subject.tree.file(path).is_some_and(|body| !body.is_empty()) {
+        if subject.file(path).is_some_and(|(_, body)| !body.is_empty()) {
             findings.at(path, why);
         }
     });
@@ -73,7 +73,7 @@ fn matching(subject: &Subject, rows: &[(&str, &str)], mut found: impl FnMut(&str
         let prefix = &wanted[..wanted.find('*').unwrap_or(wanted.len())];
         let alike = subject.tree.entries.range(prefix.to_owned()..);
         for (path, entry) in alike.take_while(|(path, _)| path.starts_with(prefix)) {
-            if matches!(entry.node, Node::File(_)) && pattern::matches(wanted, path) {
+            if !matches!(entry.node, Node::Directory) && pattern::matches(wanted, path) {
                 found(path, why);
             }
         }

@@ -9,21 +9,29 @@ use crate::tree::Node;
 /// Where the kubelet is, by distributions and layers.
 const KUBELETS: &[&str] = &["usr/bin/kubelet", "usr/local/bin/kubelet", "opt/bin/kubelet"];
 const EXECUTABLE: u32 = 0o111;
+/// Fields of a KubeletConfiguration that can open it.
+const OPENERS: &[&str] = &["anonymous", "AlwaysAllow", "readOnlyPort"];
+/// The largest configuration that is read, in bytes. Real ones have some 2 kB.
+const LARGEST_CONFIGURATION: usize = 32 << 10;
+
+/// Where the kubelet is.
+pub(super) fn kubelet_of(subject: &Subject) -> Option<&'static str> {
+    KUBELETS.iter().find(|path| subject.file(path).is_some()).copied()
+}
 
 /// Without a kubelet the image is no node, and nothing is missing.
 pub(super) fn node(subject: &Subject, findings: &mut Findings<'_>) {
     let tree = &subject.tree;
-    let Some(kubelet) = KUBELETS.iter().find(|path| tree.file(path).is_some()) else { return };
+    let Some(kubelet) = kubelet_of(subject) else { return };
     for path in [
-        *kubelet,
+        kubelet,
         "usr/bin/containerd",
         "usr/local/bin/containerd",
         "usr/bin/runc",
         "usr/local/sbin/runc",
         "usr/bin/crun",
     ] {
-        let Some(entry) = tree.get(path) else { continue };
-        let Node::File(body) = &entry.node else { continue };
+        let Some((entry, body)) = subject.file(path) else { continue };
         if entry.mode & EXECUTABLE != EXECUTABLE {
             findings.at(path, format!("it cannot be started (mode {:04o})", entry.mode));
         }
@@ -52,6 +60,14 @@ pub(super) fn node(subject: &Subject, findings: &mut Findings<'_>) {
 pub(super) fn kubelet(subject: &Subject, findings: &mut Findings<'_>) {
     let folders = ["etc/kubernetes", "etc/firstboot", "var/lib/kubelet"];
     for (path, text) in folders.iter().flat_map(|folder| subject.texts(folder)) {
+        if !OPENERS.iter().any(|word| text.contains(word)) {
+            continue;
+        }
+        // The time that a parser takes may grow with the square of a hostile text's length.
+        if text.len() > LARGEST_CONFIGURATION {
+            findings.at(path, "it is too large for a configuration of the kubelet, and was not read");
+            continue;
+        }
         let document: Value = serde_yaml_ng::from_str(&text).unwrap_or_default();
         let mut wrong = |what: &str| findings.at(path, what);
         if document["authentication"]["anonymous"]["enabled"] == true {

@@ -24,7 +24,8 @@ use crate::definition::plan::Arch;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
-use crate::tree::{Node, Tree};
+use crate::tree::merge::real_path;
+use crate::tree::{Body, Entry, Node, Tree};
 
 /// The largest file in which text is looked for, in bytes.
 const LARGEST_TEXT: u64 = 1 << 20;
@@ -180,13 +181,27 @@ pub fn read(path: &Path, title: &str, arch: Arch, store: &Store, spool: &Path) -
 }
 
 impl Subject {
-    /// The text of a file, if it is one of at most a MiB.
+    /// The text of a file, behind links too, if it is one of at most a MiB.
     fn text(&self, path: &str) -> Option<String> {
-        let Node::File(body) = &self.tree.get(path)?.node else { return None };
+        let Node::File(body) = &self.tree.get(&real_path(&self.tree, path)?)?.node else { return None };
         if body.len() > LARGEST_TEXT {
             return None;
         }
         Some(String::from_utf8_lossy(&body.read().ok()?).into_owned())
+    }
+
+    /// Whether it has a kubelet.
+    pub fn is_node(&self) -> bool {
+        kubernetes::kubelet_of(self).is_some()
+    }
+
+    /// The file at `path`, behind links too, and its content.
+    fn file(&self, path: &str) -> Option<(&Entry, &Body)> {
+        let entry = self.tree.get(&real_path(&self.tree, path)?)?;
+        match &entry.node {
+            Node::File(body) => Some((entry, body)),
+            _ => None,
+        }
     }
 
     /// Paths and texts of the files below a folder.

@@ -90,7 +90,8 @@ pub(super) fn of_secrets(subject: &Subject, findings: &mut Findings<'_>) {
         let is_key = ["etc/", "root/", "var/"].iter().any(|folder| path.starts_with(folder))
             && path.ends_with(".key")
             && matches!(entry.node, Node::File(_));
-        if (is_key || SECRET.contains(&path.as_str())) && entry.mode & (OTHERS_READ | OTHERS_WRITE) != 0 {
+        let is_secret = SECRET.contains(&path.as_str()) && !matches!(entry.node, Node::Symlink(_));
+        if (is_key || is_secret) && entry.mode & (OTHERS_READ | OTHERS_WRITE) != 0 {
             findings.at(path, format!("everybody may read it (mode {:04o})", entry.mode));
         }
     }

@@ -2,31 +2,19 @@
 
 use super::{Findings, Subject};
 
-/// sshd_config(5): settings that let somebody in without a key. The first value of a setting counts.
+/// sshd_config(5): settings that let somebody in without a key. Which of several lines counts depends on the
+/// order of files and on `Match`, so each that opens is told.
 pub(super) fn ssh(subject: &Subject, findings: &mut Findings<'_>) {
-    let parts = subject.texts("etc/ssh/sshd_config.d").map(|(path, text)| (path.to_owned(), text));
-    let main = subject.text("etc/ssh/sshd_config").map(|text| ("etc/ssh/sshd_config".to_owned(), text));
-    let mut said = Vec::new();
-    for (path, text) in parts.chain(main) {
+    const OPEN: [&str; 4] =
+        ["permitrootlogin", "passwordauthentication", "permitemptypasswords", "hostbasedauthentication"];
+    for (path, text) in subject.texts("etc/ssh").filter(|(path, _)| !path.ends_with("/ssh_config")) {
         for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-            let mut words = line
-                .split(|letter: char| letter.is_whitespace() || letter == '=')
-                .filter(|word| !word.is_empty());
-            let (Some(name), Some(value)) = (words.next(), words.next()) else { continue };
-            let name = name.to_ascii_lowercase();
-            if said.contains(&name) {
-                continue;
-            }
-            let is_open = match name.as_str() {
-                "permitrootlogin"
-                | "passwordauthentication"
-                | "permitemptypasswords"
-                | "hostbasedauthentication" => value.eq_ignore_ascii_case("yes"),
-                _ => continue,
-            };
-            said.push(name);
+            let plain = line.replace(['"', '='], " ").to_ascii_lowercase();
+            let mut words = plain.split_whitespace();
+            let is_open =
+                words.next().is_some_and(|name| OPEN.contains(&name)) && words.next() == Some("yes");
             if is_open {
-                findings.at(&path, format!("it lets in more than keys: {line}"));
+                findings.at(path, format!("it lets in more than keys: {line}"));
             }
         }
     }

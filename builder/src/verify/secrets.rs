@@ -12,7 +12,7 @@ const HARMLESS: &[&str] = &["var/lib/dpkg/", "var/cache/", "opt/cni/bin/"];
 /// How private keys and other credentials begin.
 const BEGINNINGS: &[(&str, &str)] = &[
     ("PRIVATE KEY-----", "it has a private key"),
-    ("client-key-data:", "it has a key for a cluster"),
+    ("client-key-data", "it has a key for a cluster"),
     ("AWS_SECRET_ACCESS_KEY=", "it has a key for a cloud"),
     ("aws_secret_access_key", "it has a key for a cloud"),
     ("\"private_key\":", "it has a key for a cloud"),
@@ -41,7 +41,8 @@ pub(super) fn tokens(subject: &Subject, findings: &mut Findings<'_>) {
         {
             findings.at(path, "it has a bootstrap token");
         }
-        let has_login = text.contains("\"auth\":") || text.contains("identitytoken");
+        let has_login = text.split_whitespace().collect::<String>().contains("\"auth\":")
+            || text.contains("identitytoken");
         if path.ends_with("config.json") && has_login {
             findings.at(path, "it has a login for a registry");
         }
@@ -57,8 +58,11 @@ fn is_token(word: &str) -> bool {
 pub(super) fn authorized_keys(subject: &Subject, findings: &mut Findings<'_>) {
     for (path, entry) in &subject.tree.entries {
         let name = path.rsplit('/').next().unwrap_or_default();
-        let is_one = name.starts_with("authorized_keys") || name == ".rhosts" || name == "hosts.equiv";
-        if is_one && matches!(&entry.node, Node::File(body) if !body.is_empty()) {
+        let is_one = name.starts_with("authorized_keys")
+            || [".rhosts", ".shosts", "hosts.equiv", "shosts.equiv"].contains(&name);
+        let is_full = !matches!(entry.node, Node::Directory)
+            && subject.file(path).is_some_and(|(_, body)| !body.is_empty());
+        if is_one && is_full {
             findings.at(path, "who has that key can log in");
         }
     }

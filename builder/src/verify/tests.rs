@@ -143,6 +143,36 @@ fn every_planted_fault_is_found_where_it_is_and_by_its_check_alone() {
         ("ssh", "/etc/ssh/sshd_config", |node| {
             plant(node, "etc/ssh/sshd_config", 0o644, b"passwordauthentication=YES\n")
         }),
+        ("ssh", "/etc/ssh/sshd_config", |node| {
+            plant(
+                node,
+                "etc/ssh/sshd_config.d/a.conf",
+                0o644,
+                b"Match Address 10.9.9.9\nPermitRootLogin no\n",
+            );
+            plant(node, "etc/ssh/sshd_config", 0o644, b"\"PermitRootLogin\" yes\n");
+        }),
+        ("password", "/etc/shadow", |node| {
+            plant(node, "usr/share/x", 0o600, b"root:$6$x$y:1:0:9:7:::\n");
+            node.tree.insert("etc/shadow", Entry::symlink("/usr/share/x"));
+        }),
+        ("login", "/root/.ssh/authorized_keys", |node| {
+            plant(node, "usr/share/x", 0o600, b"ssh-rsa A");
+            node.tree.insert("root/.ssh/authorized_keys", Entry::symlink("/usr/share/x"));
+        }),
+        ("node", "/usr/bin/kubelet", |node| {
+            node.vouched.clear();
+            plant(node, "usr/share/x", 0o755, b"#!/bin/sh\n");
+            node.tree.insert("usr/bin/kubelet", Entry::symlink("/usr/share/x"));
+        }),
+        ("kubelet", "/etc/kubernetes/x.yaml", |node| {
+            plant(
+                node,
+                "etc/kubernetes/x.yaml",
+                0o644,
+                format!("anonymous{}", "[".repeat(1_000_000)).as_bytes(),
+            );
+        }),
         ("package-source", "/etc/apt/sources.list", |node| {
             plant(node, "etc/apt/sources.list", 0o644, b"deb [ trusted = yes ] http://x.example d main\n");
         }),
@@ -177,6 +207,10 @@ fn every_planted_fault_is_found_where_it_is_and_by_its_check_alone() {
             node.command_lines[0] += " systemd.debug_shell=ttyS1"
         }),
         ("kernel-argument", "init=/bin/sh", |node| node.command_lines[0] += " init=/bin/sh"),
+        ("kernel-argument", "rdinit=/bin/sh", |node| node.command_lines[0] += " rdinit=/bin/sh"),
+        ("kernel-argument", "rd.systemd.debug_shell=1", |node| {
+            node.command_lines[0] += " rd.systemd.debug_shell=1"
+        }),
         ("kernel-argument", "apparmor=0", |node| node.command_lines[0] += " apparmor=0"),
         ("package-file", "/usr/bin/bash", |node| plant(node, "usr/bin/bash", 0o755, b"\x7fELF another")),
         ("artifact", "/usr/bin/kubelet", |node| {
