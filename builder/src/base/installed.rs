@@ -6,7 +6,11 @@ use crate::base::packages::{Named, purl};
 use crate::base::stanza::{Stanza, stanzas};
 use crate::tree::Tree;
 
+/// The database's folder.
+pub(crate) const DATABASE: &str = "var/lib/dpkg";
 const STATUS: &str = "var/lib/dpkg/status";
+/// Lists of the files of each package, `PACKAGE.md5sums`, with lines `MD5  path`. Settings are not in them.
+pub(crate) const FILE_LISTS: &str = "var/lib/dpkg/info";
 
 /// The largest database that is read, in bytes; a desktop has 5 MB.
 const LARGEST: u64 = 64 << 20;

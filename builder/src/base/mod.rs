@@ -16,7 +16,7 @@ pub mod apt;
 pub mod flatcar;
 mod given_root;
 mod image_tree;
-mod installed;
+pub(crate) mod installed;
 mod locked;
 mod options;
 pub mod packages;

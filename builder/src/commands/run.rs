@@ -18,7 +18,7 @@ use crate::definition::plan::Arch;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::qemu::{self, Boot, Form, IPXE_SCRIPT, Machine};
 
-/// The program of Debian's package; others have one of the same name.
+/// The packages of QEMU's programs.
 const PACKAGE: &str = "qemu-system-x86, or qemu-system-arm for arm64";
 /// The longest line of the console that is looked into.
 const LONGEST_LINE: usize = 64 << 10;

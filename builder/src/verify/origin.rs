@@ -6,18 +6,16 @@ use std::io::{self, Read};
 use md5::{Digest as _, Md5};
 
 use super::{Findings, Subject};
+use crate::base::installed::FILE_LISTS;
 use crate::digest::Digest;
 use crate::tree::merge::real_path;
 use crate::tree::{Body, Node};
 
-/// dpkg's lists of the files of each package: `MD5  path`. Settings are not in them.
-const LISTS: &str = "var/lib/dpkg/info";
-
 /// Files that differ from what their packages say. One that is missing is none: images leave documentation
 /// out.
 pub(super) fn packages(subject: &Subject, findings: &mut Findings<'_>) {
-    for (list, _) in subject.tree.below(LISTS).filter(|(path, _)| path.ends_with(".md5sums")) {
-        let package = list[LISTS.len() + 1..].trim_end_matches(".md5sums");
+    for (list, _) in subject.tree.below(FILE_LISTS).filter(|(path, _)| path.ends_with(".md5sums")) {
+        let package = list[FILE_LISTS.len() + 1..].trim_end_matches(".md5sums");
         let Some(body) = subject.tree.file(list) else { continue };
         let text = body.read().unwrap_or_default();
         for line in String::from_utf8_lossy(&text).lines() {

@@ -1,13 +1,14 @@
 //! Credentials, by what is in a file.
 
 use super::{Findings, LARGEST_TEXT, Subject};
+use crate::base::installed::DATABASE;
 use crate::tree::Node;
 
 /// Where credentials are put: everything else comes from packages, whose documentation and tests have keys
 /// that are no secrets.
 const FOLDERS: &[&str] = &["etc", "root", "home", "opt", "srv", "usr/local", "var"];
 /// Below them, what is no credential.
-const HARMLESS: &[&str] = &["var/lib/dpkg/", "var/cache/", "opt/cni/bin/"];
+const HARMLESS: &[&str] = &[DATABASE, "var/cache/", "opt/cni/bin/"];
 
 /// How private keys and other credentials begin.
 const BEGINNINGS: &[(&str, &str)] = &[
