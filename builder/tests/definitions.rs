@@ -253,6 +253,16 @@ fn wrong_sets_are_named_as_they_were_written() {
 }
 
 #[test]
+fn numbers_of_an_outputs_options_are_numbers_and_versions_stay_text() {
+    let root = tempfile::tempdir().unwrap();
+    lay_out(root.path(), None);
+    let sets = ["outputs=[\"ova\"]", "output.ova.cpus=4", "output.ova.firmware=bios"].map(str::to_owned);
+    let definition = registry::load(&root.path().join("images/node.toml"), &sets, None).unwrap();
+    let ova = &definition.plan.output_options["ova"];
+    assert_eq!((ova["cpus"].as_integer(), ova["firmware"].as_str()), (Some(4), Some("bios")));
+}
+
+#[test]
 fn a_version_that_nothing_uses_is_refused_unless_the_layers_were_chosen_over_it() {
     let root = tempfile::tempdir().unwrap();
     lay_out(root.path(), None);

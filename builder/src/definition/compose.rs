@@ -162,8 +162,8 @@ pub fn read_as(path: &Path, expected: &Expected) -> Result<Source> {
     }
 }
 
-/// `KEY=VALUE` as TOML. A value that begins with `[`, `{` or `"`, or is true or false, is TOML; any other is
-/// a string.
+/// `KEY=VALUE` as TOML. A value that begins with `[`, `{` or `"`, or is true or false, is TOML, and so is a
+/// whole number as an output's option; any other is a string, such as a version.
 fn parse_set(set: &str) -> Result<Source> {
     let name = format!("{SET} {set}");
     let bad = |why: &str| {
@@ -180,7 +180,8 @@ fn parse_set(set: &str) -> Result<Source> {
     if matches!(key, "schema" | "extends") {
         return Err(bad("this key cannot be set from the command line"));
     }
-    let toml = value.starts_with(['[', '{', '"']) || matches!(value, "true" | "false");
+    let is_number = key.starts_with("output.") && value.parse::<u64>().is_ok();
+    let toml = value.starts_with(['[', '{', '"']) || matches!(value, "true" | "false") || is_number;
     let value = if toml { value.to_owned() } else { toml::Value::String(value.to_owned()).to_string() };
     Ok(Source { name, text: format!("{key} = {value}") })
 }
