@@ -1,5 +1,7 @@
 //! Shell-style patterns for paths: `?`, `*` and `[…]` do not match `/`, `**` does.
 
+use crate::tree::{Entry, Tree, TreePath};
+
 /// Whether all of `path` matches `pattern`. A `**/` also matches zero folders; a `[` without its `]` is a
 /// plain character. The time is proportional to the product of both lengths, for any input.
 pub fn matches(pattern: &str, path: &str) -> bool {
@@ -14,6 +16,15 @@ pub fn matches(pattern: &str, path: &str) -> bool {
         rest = behind;
     }
     matched[path.len()]
+}
+
+/// The entries of `tree` whose path matches `pattern`; only those that begin like it are compared with it.
+/// What is behind a link is none of them: there are no such entries in a tree.
+pub fn entries<'a>(tree: &'a Tree, pattern: &'a str) -> impl Iterator<Item = (&'a TreePath, &'a Entry)> {
+    let prefix = &pattern[..pattern.find('*').unwrap_or(pattern.len())];
+    let from = tree.entries.range(prefix.to_owned()..);
+    let alike = from.take_while(move |(path, _)| path.starts_with(prefix));
+    alike.filter(move |(path, _)| matches(pattern, path))
 }
 
 /// A piece of a pattern.

@@ -11,6 +11,7 @@ pub(crate) mod resized;
 pub(crate) mod pe;
 pub mod squashfs;
 pub(crate) mod sparse_tar;
+pub(crate) mod tar_file;
 pub(crate) mod verity;
 pub(crate) mod vhd;
 pub(crate) mod vhdx;

@@ -6,8 +6,7 @@ use std::ops::Range;
 
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
-/// The unit of the format, in bytes.
-const RECORD: u64 = 512;
+use crate::format::tar_file::{self, Member};
 
 /// A whole archive with one file of `size` bytes, whose `runs` of data `content` yields one after the
 /// other. All runs but the last are whole records.
@@ -26,21 +25,13 @@ pub fn archive<'a>(
     let end = runs.last().is_none_or(|last| last.end < size).then_some(size..size);
     let runs: Vec<Range<u64>> = runs.iter().cloned().chain(end).collect();
     let head = head(name, size, length, &runs, epoch)?;
-    let padding = length.next_multiple_of(RECORD) - length;
-    // Two records of zeros end an archive.
-    let end = io::repeat(0).take(padding + 2 * RECORD);
-    Ok(io::Cursor::new(head).chain(content).chain(end))
+    Ok(io::Cursor::new(head).chain(content).chain(tar_file::end(length)))
 }
 
 fn head(name: &str, size: u64, length: u64, runs: &[Range<u64>], epoch: u64) -> io::Result<Vec<u8>> {
-    let mut header = Header::new_gnu();
-    header.set_path(name)?;
-    header.set_entry_type(EntryType::GNUSparse);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(epoch);
-    header.set_size(length);
+    let kind = EntryType::GNUSparse;
+    let member = Member { kind, name, mode: 0o644, owner: 0, size: length, epoch };
+    let mut header = member.written_into(Header::new_gnu())?;
     let gnu = header.as_gnu_mut().ok_or_else(|| io::Error::other("the header is not GNU's"))?;
     gnu.set_real_size(size);
     let (own, mut rest) = runs.split_at(runs.len().min(gnu.sparse.len()));
@@ -69,6 +60,7 @@ fn fill(places: &mut [GnuSparseHeader], runs: &[Range<u64>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::tar_file::RECORD;
 
     #[test]
     fn files_with_few_and_many_runs_come_back() {

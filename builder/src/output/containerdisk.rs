@@ -18,6 +18,7 @@ use super::qcow2;
 use crate::assembly::Part;
 use crate::digest::DigestReader;
 use crate::error::{IoContext, Result};
+use crate::format::tar_file::{self, Member};
 use crate::layer::compress::Compression;
 use crate::output::{Output, OutputFile, Writer};
 use crate::part::Parts;
@@ -30,9 +31,6 @@ pub(super) const OUTPUT: Output = Output::new::<ContainerDisk>(
 
 /// The user and the group of qemu in KubeVirt's pods.
 const QEMU: u64 = 107;
-
-/// The unit of tar archives, in bytes.
-const RECORD: u64 = 512;
 
 /// `<name>-containerdisk/`
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -73,23 +71,10 @@ impl Writer for ContainerDisk {
 fn archive(from: &Path, name: &str, epoch: u64) -> io::Result<impl Read + use<>> {
     let from = File::open(from)?;
     let size = from.metadata()?.len();
-    let folder = header(EntryType::Directory, "disk/", 0o755, 0, epoch, 0)?;
-    let file = header(EntryType::Regular, name, 0o440, QEMU, epoch, size)?;
-    let heads = [folder.as_bytes().as_slice(), file.as_bytes()].concat();
-    // Two records of zeros end an archive.
-    let end = io::repeat(0).take(size.next_multiple_of(RECORD) - size + 2 * RECORD);
-    Ok(io::Cursor::new(heads).chain(from).chain(end))
-}
-
-fn header(kind: EntryType, name: &str, mode: u32, owner: u64, epoch: u64, size: u64) -> io::Result<Header> {
-    let mut header = Header::new_gnu();
-    header.set_path(name)?;
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_uid(owner);
-    header.set_gid(owner);
-    header.set_mtime(epoch);
-    header.set_size(size);
-    header.set_cksum();
-    Ok(header)
+    let kind = EntryType::Directory;
+    let folder = Member { kind, name: "disk/", mode: 0o755, owner: 0, size: 0, epoch };
+    let file = Member { kind: EntryType::Regular, name, mode: 0o440, owner: QEMU, size, epoch };
+    let header = |member: Member<'_>| member.written_into(Header::new_gnu());
+    let heads = [header(folder)?.as_bytes().as_slice(), header(file)?.as_bytes()].concat();
+    Ok(io::Cursor::new(heads).chain(from).chain(tar_file::end(size)))
 }

@@ -192,9 +192,14 @@ impl Bus {
 /// # Errors
 /// [`ErrorKind::Tool`].
 pub fn base_of(path: &Path) -> Result<Option<PathBuf>> {
-    let output = tool("qemu-img").args(["info", "--output=json"]).arg(local(path)).run("qemu-utils")?;
-    let information: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let information = information(&local(path))?;
     Ok(information["full-backing-filename"].as_str().map(PathBuf::from))
+}
+
+/// What `qemu-img info` says of the image at `path`.
+fn information(path: &Path) -> Result<serde_json::Value> {
+    let output = tool("qemu-img").args(["info", "--output=json"]).arg(path).run("qemu-utils")?;
+    Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
 }
 
 /// A path that QEMU takes for nothing but a path, such as `nbd:x`.
@@ -215,8 +220,7 @@ pub fn overlay(base: &Path, form: Form, path: &Path, size: u64) -> Result<()> {
         .arg(path);
     command.run("qemu-utils")?;
     let path = &local(path);
-    let information = tool("qemu-img").args(["info", "--output=json"]).arg(path).run("qemu-utils")?;
-    let information: serde_json::Value = serde_json::from_slice(&information.stdout).unwrap_or_default();
+    let information = information(path)?;
     if information["virtual-size"].as_u64().is_some_and(|own| own < size) {
         tool("qemu-img")
             .args(["resize", "-q"])

@@ -70,10 +70,8 @@ pub(super) fn leftovers(subject: &Subject, findings: &mut Findings<'_>) {
 /// Calls `found` for each file that has one of the patterns.
 fn matching(subject: &Subject, rows: &[(&str, &str)], mut found: impl FnMut(&str, &str)) {
     for (wanted, why) in rows {
-        let prefix = &wanted[..wanted.find('*').unwrap_or(wanted.len())];
-        let alike = subject.tree.entries.range(prefix.to_owned()..);
-        for (path, entry) in alike.take_while(|(path, _)| path.starts_with(prefix)) {
-            if !matches!(entry.node, Node::Directory) && pattern::matches(wanted, path) {
+        for (path, entry) in pattern::entries(&subject.tree, wanted) {
+            if !matches!(entry.node, Node::Directory) {
                 found(path, why);
             }
         }

@@ -138,18 +138,12 @@ fn apply(tree: &mut Tree, fate: Fate, what: &str) {
         Fate::Emptied => {
             tree.insert(what, Entry::file(Body::inline([]), 0o644));
         }
-        Fate::Removed => matching(tree, what).iter().for_each(|path| tree.remove(path)),
+        Fate::Removed => {
+            let found: Vec<String> = pattern::entries(tree, what).map(|(path, _)| path.clone()).collect();
+            found.iter().for_each(|path| tree.remove(path));
+        }
         Fate::Cleared => tree.remove_below(what),
     }
-}
-
-/// The paths that match, never those behind a link: there are no such entries in a tree.
-fn matching(tree: &Tree, wanted: &str) -> Vec<String> {
-    // Only what begins like the pattern is compared with it.
-    let prefix = &wanted[..wanted.find('*').unwrap_or(wanted.len())];
-    let from = tree.entries.range(prefix.to_owned()..).map(|(path, _)| path);
-    let alike = from.take_while(|path| path.starts_with(prefix));
-    alike.filter(|path| pattern::matches(wanted, path)).cloned().collect()
 }
 
 fn mask(tree: &mut Tree, unit: &str) {

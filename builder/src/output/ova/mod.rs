@@ -16,6 +16,7 @@ use crate::assembly::{Image, Part};
 use crate::definition::plan::Arch;
 use crate::digest::{Digest, DigestWriter};
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::format::tar_file::Member;
 use crate::output::{Output, OutputFile, Writer};
 use crate::part::Parts;
 use descriptor::{Firmware, Machine};
@@ -122,14 +123,6 @@ fn append(
     epoch: u64,
     content: impl Read,
 ) -> io::Result<()> {
-    let mut header = Header::new_ustar();
-    header.set_path(name)?;
-    header.set_entry_type(EntryType::Regular);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(epoch);
-    header.set_size(size);
-    header.set_cksum();
-    archive.append(&header, content)
+    let member = Member { kind: EntryType::Regular, name, mode: 0o644, owner: 0, size, epoch };
+    archive.append(&member.written_into(Header::new_ustar())?, content)
 }

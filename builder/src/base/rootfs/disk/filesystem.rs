@@ -24,6 +24,10 @@ impl FileSystem {
     }
 }
 
+/// A squashfs, as Kiln's own roots are.
+pub(super) const SQUASHFS: FileSystem = FileSystem::Other(SQUASHFS_NAME);
+const SQUASHFS_NAME: &str = "squashfs";
+
 /// Name, position and bytes of magic numbers.
 const MAGIC: &[(&str, usize, &[u8])] = &[
     ("btrfs", 0x10040, b"_BHRfS_M"),
@@ -31,7 +35,7 @@ const MAGIC: &[(&str, usize, &[u8])] = &[
     ("LUKS", 0, b"LUKS\xba\xbe"),
     ("LVM", 512 + 24, b"LVM2 001"),
     ("Linux RAID", 4096, b"\xfc\x4e\x2b\xa9"),
-    ("squashfs", 0, b"hsqs"),
+    (SQUASHFS_NAME, 0, b"hsqs"),
     ("EROFS", 1024, b"\xe2\xe1\xf5\xe0"),
     ("F2FS", 1024, b"\x10\x20\xf5\xf2"),
     ("NTFS", 3, b"NTFS    "),

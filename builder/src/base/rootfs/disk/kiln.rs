@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use contract::partition_type as kind;
 
 use super::ext4::Volume;
+use super::filesystem::{self, SQUASHFS};
 use super::{Disk, Place, raw, read, table};
 use crate::archive;
 use crate::base::rootfs::{Source, squashfs};
 use crate::error::{IoContext, Result};
 use crate::tree::Tree;
 
-/// How a squashfs begins.
-const MAGIC: &[u8] = b"hsqs";
 const ROOTS: [&str; 2] = [kind::ROOT_AMD64, kind::ROOT_ARM64];
 
 /// See [`crate::base::rootfs::read_installed`].
@@ -27,7 +26,7 @@ pub(crate) fn read_installed(source: &Source<'_>) -> Result<(Tree, Option<(PathB
     let esp = disk.as_ref().ok().and_then(|disk| place(disk, &[kind::ESP]));
     let esp = esp.map(|esp| (path.clone(), esp.offset));
     let root = disk.as_ref().ok().and_then(|disk| place(disk, &ROOTS));
-    let Some(root) = root.filter(|root| begins(&file, root).unwrap_or(false)) else {
+    let Some(root) = root.filter(|root| matches!(filesystem::at(&file, root), Ok(Some(SQUASHFS)))) else {
         return Ok((read(&Source { path: &path, ..*source })?, esp));
     };
     let own = source.spool.join("root.squashfs");
@@ -57,13 +56,6 @@ fn place(disk: &Disk, kinds: &[&str]) -> Option<Place> {
         offset: found.first * disk.sector,
         length: (found.last - found.first + 1) * disk.sector,
     })
-}
-
-fn begins(mut disk: &File, root: &Place) -> io::Result<bool> {
-    let mut head = [0; MAGIC.len()];
-    disk.seek(SeekFrom::Start(root.offset))?;
-    disk.read_exact(&mut head)?;
-    Ok(head == MAGIC)
 }
 
 fn slice(disk: &mut File, place: &Place, to: &Path) -> io::Result<()> {
