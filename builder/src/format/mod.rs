@@ -1,5 +1,6 @@
 //! On-disk formats, one file each: bytes in their place. A format knows no image and no plan.
 
+pub(crate) mod bmap;
 pub(crate) mod cpio;
 pub(crate) mod erofs;
 pub(crate) mod ext4;

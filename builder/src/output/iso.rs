@@ -1,8 +1,11 @@
-//! An ISO that runs the machine from memory: as a disc or written to a USB stick, by UEFI and by BIOS.
+//! An ISO that runs the machine from memory, or installs the image: as a disc or written to a USB stick, by
+//! UEFI and by BIOS.
 //!
 //! ```text
 //! esp.img       FAT: systemd-boot, kernel, initrd with the root inside; what UEFI starts
 //! boot/bios     GRUB, which finds kernel and initrd in esp.img
+//! disk.raw.zst  an installer's: the disk that it writes
+//! disk.raw.bmap its block map
 //! ```
 //!
 //! xorriso writes it: the one tool for hybrid discs that everybody uses, deterministic by SOURCE_DATE_EPOCH.
@@ -15,15 +18,17 @@ use serde::Deserialize;
 
 use crate::assembly::Part;
 use crate::determinism;
+use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::output::{Output, OutputFile, Writer};
+use crate::layer::compress::Compression;
+use crate::output::{Output, OutputFile, Writer, compressed, raw};
 use crate::part::{Parts, esp};
 use crate::process::{Run, tool};
 
 pub(super) const OUTPUT: Output = Output::new::<Iso>(
     "iso",
-    "an ISO for a disc or a USB stick, by UEFI and BIOS: the machine runs from memory",
-    &[Part::Network, Part::Esp],
+    "an ISO for a disc or a USB stick, by UEFI and BIOS: the machine runs from memory, or installs the image",
+    &[Part::Network, Part::Esp, Part::Disk],
 );
 
 /// The package of the tool.
@@ -31,21 +36,53 @@ const PACKAGE: &str = "xorriso";
 /// Files on the disc.
 const ESP: &str = "esp.img";
 const BIOS: &str = "boot/bios";
+const DISK: &str = "disk.raw.zst";
+const MAP: &str = "disk.raw.bmap";
 /// Letters of a volume's name: ECMA-119, 8.4.
 const LONGEST_NAME: usize = 32;
 
 /// `<name>.iso`
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Iso {}
+struct Iso {
+    /// Makes it an installer, which writes the image to a disk of the machine that boots it
+    #[serde(default)]
+    install: Option<Install>,
+}
+
+/// What the installer does.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Install {
+    /// To which disk, in the words of `firstboot install --disk`; without it, to the only disk without data
+    #[serde(default)]
+    disk: Option<String>,
+    /// Whether a disk with data may be overwritten
+    #[serde(default)]
+    overwrite: bool,
+    /// What the machine does then
+    #[serde(default)]
+    then: Then,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Then {
+    /// It starts again, with the installed disk
+    Reboot,
+    /// It is switched off, so that the disc can be taken out
+    #[default]
+    Poweroff,
+}
 
 impl Writer for Iso {
     fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<OutputFile>> {
         let plan = parts.image.plan;
         let name = format!("{}.iso", plan.name);
-        let (esp, loader) = parts.live()?;
         let disc = parts.work.scratch.join("disc");
         fs::create_dir_all(disc.join("boot")).at("creating", &disc)?;
+        let install = self.install.as_ref().map(|install| install.write(parts, &disc));
+        let (esp, loader) = parts.live(&install.transpose()?.unwrap_or_default())?;
         esp::alone(&esp, &disc.join(ESP))?;
         parts.work.record_tool("xorriso", &version()?);
         let _step = parts.work.progress.step("writing the ISO");
@@ -77,6 +114,44 @@ impl Writer for Iso {
         command.arg(&disc).run(PACKAGE)?;
         Ok(vec![name.into()])
     }
+}
+
+impl Install {
+    /// Writes what is installed into the folder `disc`; the kernel's arguments for it.
+    fn write(&self, parts: &Parts<'_>, disc: &Path) -> Result<Vec<String>> {
+        let map = raw::write_block_map(parts, &disc.join(MAP))?;
+        let step = parts.work.progress.step("compressing the disk for the installer");
+        compressed::disk(&parts.disk()?.path, Compression::Zstd, &disc.join(DISK))?;
+        drop(step);
+        let volume = volume(&parts.image.plan.name);
+        let mut arguments = vec![
+            format!("firstboot.install=LABEL={volume}/{DISK}"),
+            format!("firstboot.install-sha256={}", Digest::of(map.as_bytes()).hex()),
+        ];
+        if let Some(rule) = &self.disk {
+            arguments.push(format!("firstboot.install-disk={}", checked(rule)?));
+        }
+        if self.overwrite {
+            arguments.push("firstboot.install-overwrite".to_owned());
+        }
+        let then = match self.then {
+            Then::Reboot => "reboot",
+            Then::Poweroff => "poweroff",
+        };
+        arguments.push(format!("firstboot.install-then={then}"));
+        Ok(arguments)
+    }
+}
+
+/// A rule for a disk that can stand on the kernel's command line; what it means, the installer checks.
+fn checked(rule: &str) -> Result<&str> {
+    let fits = |letter: char| letter.is_ascii_graphic() && !['\\', '\'', '"'].contains(&letter);
+    if !rule.is_empty() && rule.chars().all(fits) {
+        return Ok(rule);
+    }
+    let message = format!("output.iso.install.disk: {rule:?} cannot be a kernel argument");
+    Err(Error::new(ErrorKind::Definition, message)
+        .help("write conditions without blanks and quotes, such as \"bus=nvme,size>=100G\""))
 }
 
 /// A volume's name: capital letters, digits and `_`.

@@ -9,6 +9,8 @@ use serde::Deserialize;
 
 use crate::assembly::Part;
 use crate::error::{IoContext, Result};
+use crate::format::bmap;
+use crate::format::resized::Resized;
 use crate::layer::compress;
 use crate::output::{Output, OutputFile, Writer, compressed};
 use crate::part::Parts;
@@ -28,6 +30,9 @@ struct Raw {
     /// How the disk is compressed
     #[serde(default)]
     compression: Compression,
+    /// Whether `<name>.raw.bmap` is beside it, for bmaptool and `firstboot install`
+    #[serde(default)]
+    block_map: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -45,9 +50,14 @@ enum Compression {
 impl Writer for Raw {
     fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<OutputFile>> {
         let file = |extension: &str| format!("{}.{extension}", parts.image.plan.name);
-        let disk = self.disk(parts, folder)?;
+        let mut files = vec![self.disk(parts, folder)?];
+        if self.block_map {
+            let name = file("raw.bmap");
+            write_block_map(parts, &folder.join(&name))?;
+            files.push(name.into());
+        }
         if parts.image.vendor().is_some() {
-            return Ok(vec![disk]);
+            return Ok(files);
         }
         let names = ["vmlinuz", "initrd", "cmdline"].map(file);
         let [kernel, initrd, command_line] = names.each_ref().map(|name| folder.join(name));
@@ -58,7 +68,8 @@ impl Writer for Raw {
             .and_then(|mut to| io::copy(&mut from, &mut to))
             .at("writing", &kernel)?;
         fs::write(&command_line, parts.command_line()?.to_owned() + "\n").at("writing", &command_line)?;
-        Ok([disk].into_iter().chain(names.map(OutputFile::from)).collect())
+        files.extend(names.map(OutputFile::from));
+        Ok(files)
     }
 }
 
@@ -79,6 +90,15 @@ impl Raw {
         let (digest, _) = compressed::disk(disk, compression, &folder.join(&file))?;
         Ok(OutputFile { file, digest: Some(digest) })
     }
+}
+
+/// Writes the block map of the disk into the new file `path`; its text.
+pub(super) fn write_block_map(parts: &Parts<'_>, path: &Path) -> Result<String> {
+    let _step = parts.work.progress.step("making the block map");
+    let disk = &parts.disk()?.path;
+    let map = bmap::make(&Resized::whole(disk, 1)?).at("reading", disk)?;
+    fs::write(path, &map).at("writing", path)?;
+    Ok(map)
 }
 
 /// The scratch folder is on the output's file system: a second name for the file costs nothing.

@@ -112,9 +112,9 @@ impl<'a> Parts<'a> {
     }
 
     /// The ESP of a medium that the machine does not need any more once it runs from memory, and the boot
-    /// loader for a BIOS, if the image has one.
-    pub fn live(&self) -> Result<(Esp, Option<bios::Loader>)> {
-        let arguments = self.image.plan.kernel_arguments.join(" ");
+    /// loader for a BIOS, if the image has one. `more` follows the definition's kernel arguments.
+    pub fn live(&self, more: &[String]) -> Result<(Esp, Option<bios::Loader>)> {
+        let arguments = [&self.image.plan.kernel_arguments, more].concat().join(" ");
         let (tree, kernel) = (self.image.tree(), self.kernel()?);
         let esp = esp::make(&self.image, kernel, self.network_initrd()?, &arguments)?;
         let loader = bios::is_in(tree).then(|| bios::make(tree, kernel, &arguments)).transpose()?;

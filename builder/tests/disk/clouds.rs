@@ -1,7 +1,9 @@
 //! Outputs for clouds and hypervisors, judged by the programs that read them.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use kiln::digest::Digest;
 use kiln::size::MIB;
@@ -45,6 +47,34 @@ fn a_vhd_is_the_raw_disk_and_a_footer_whose_size_counts() {
     let (raw, bytes) = (fs::read(bench.path("out/test-node.raw")).unwrap(), fs::read(&vhd).unwrap());
     assert_eq!((raw.len() as u64 % MIB, bytes.len()), (0, raw.len() + 512));
     assert!(bytes[..raw.len()] == raw);
+}
+
+#[test]
+fn bmaptool_writes_the_disk_by_its_block_map_and_finds_what_is_wrong() {
+    if !have("block map", &["mksquashfs", "mke2fs", "bmaptool"]) {
+        return;
+    }
+    let mut bench = Bench::new();
+    let options = toml::from_str("block-map = true\ncompression = \"zstd\"").unwrap();
+    bench.plan.output_options.insert("raw".to_owned(), options);
+    let files = bench.write("raw");
+    assert_eq!(files[..2], ["test-node.raw.zst", "test-node.raw.bmap"]);
+    let [disk, map, target] =
+        ["out/test-node.raw.zst", "out/test-node.raw.bmap", "target"].map(|name| bench.path(name));
+    // It finds the map beside the image by its name.
+    run("bmaptool", &["copy", text(&disk), text(&target)]);
+    let plain = bench.path("scratch/disk.raw");
+    run("cmp", &[text(&plain), text(&target)]);
+
+    // The last block with data: the backup table.
+    let other = bench.path("other");
+    fs::copy(&plain, &other).unwrap();
+    let file = fs::File::options().write(true).open(&other).unwrap();
+    file.write_all_at(b"other", file.metadata().unwrap().len() - 512).unwrap();
+    let copy = ["copy", "--bmap", text(&map), text(&other), text(&target)];
+    let output = Command::new("bmaptool").args(copy).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && message.contains("checksum mismatch"), "{message}");
 }
 
 #[test]

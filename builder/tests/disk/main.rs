@@ -151,6 +151,43 @@ fn a_disc_boots_by_both_firmwares_and_is_the_same_twice() {
 }
 
 #[test]
+fn an_installer_has_the_disk_its_block_map_and_arguments_that_fit_both() {
+    if !have("installer ISO", &["mksquashfs", "mke2fs", "xorriso", "mtype", "bmaptool"]) {
+        return;
+    }
+    let mut bench = Bench::new();
+    let mut set = |text: &str| {
+        bench.plan.output_options.insert("iso".to_owned(), toml::from_str(text).unwrap());
+    };
+    set("install = { disk = \"bus=nvme,size>=100G\", overwrite = true, then = \"reboot\" }");
+    bench.write("iso");
+    let iso = bench.path("out/test-node.iso");
+    let extract = |name: &str| {
+        let to = bench.path(name);
+        run("xorriso", &["-osirrox", "on", "-indev", text(&iso), "-extract", &format!("/{name}"), text(&to)]);
+        to
+    };
+    let [esp, disk, map] = ["esp.img", "disk.raw.zst", "disk.raw.bmap"].map(extract);
+    let entry = run("mtype", &["-i", text(&esp), "::/loader/entries/test-node.conf"]);
+    let expected = format!(
+        "options console=ttyS0 quiet firstboot.install=LABEL=TEST_NODE/disk.raw.zst firstboot.install-sha256={} \
+         firstboot.install-disk=bus=nvme,size>=100G firstboot.install-overwrite firstboot.install-then=reboot\n",
+        Digest::of_file(&map).unwrap().hex()
+    );
+    assert!(entry.ends_with(&expected), "{entry}");
+    let target = bench.path("target");
+    run("bmaptool", &["copy", "--bmap", text(&map), text(&disk), text(&target)]);
+    run("cmp", &[text(&bench.path("scratch/disk.raw")), text(&target)]);
+    for rule in ["", "size>=100G init=/bin/sh", "serial='x'"] {
+        let table = toml::Table::from_iter([("disk".to_owned(), rule.into())]);
+        let options = toml::Table::from_iter([("install".to_owned(), table.into())]);
+        bench.plan.output_options.insert("iso".to_owned(), options);
+        let error = bench.output_error("iso");
+        assert!(error.message().contains("cannot be a kernel argument"), "{error}");
+    }
+}
+
+#[test]
 fn a_fault_is_found_in_the_finished_disk_whatever_its_form() {
     if !have("verify", &["mksquashfs", "mke2fs", "sqfs2tar", "mtype", "qemu-img"]) {
         return;
