@@ -8,8 +8,17 @@ use crate::{Connection, Options, Request, TestServer};
 
 /// Serves the files below `folder` on a free port of the loopback address.
 pub fn serve(folder: &Path) -> TestServer {
+    serve_by(Options::default(), folder)
+}
+
+/// The same at an address of this machine, with its port.
+pub fn serve_at(address: &str, folder: &Path) -> TestServer {
+    serve_by(Options { address: address.to_owned(), ..Options::default() }, folder)
+}
+
+fn serve_by(options: Options, folder: &Path) -> TestServer {
     let folder = folder.to_owned();
-    TestServer::run(Options::default(), move |request, connection| answer(connection, &folder, request))
+    TestServer::run(options, move |request, connection| answer(connection, &folder, request))
 }
 
 /// The URL of a server as a guest in QEMU's user network reaches it.

@@ -25,6 +25,11 @@ const BRIDGE: &str = "lab-net";
 pub const SERVER: &str = "10.98.0.1";
 /// The time server looks so often whether it is still wanted.
 const TICK: Duration = Duration::from_millis(200);
+/// What a firmware that boots over HTTP is told to load, and what iPXE is told to: both from [`SERVER`], port
+/// 80.
+pub const PROGRAM: &str = "boot.efi";
+/// As [`PROGRAM`].
+pub const SCRIPT: &str = "boot.ipxe";
 const RANGE: &str = "10.98.0.50,10.98.0.150,1h";
 /// Seconds between 1900, where NTP begins, and 1970.
 const ERA: u64 = 2_208_988_800;
@@ -64,6 +69,13 @@ impl LabNetwork {
             .args([&format!("--interface={BRIDGE}"), "--bind-interfaces", "--no-ping", "--pid-file="])
             .args([&format!("--dhcp-range={RANGE}"), &format!("--dhcp-option=option:ntp-server,{SERVER}")])
             .args([format!("--dhcp-host={KNOWN_CARD},{KNOWN_ADDRESS}"), leases])
+            // UEFI 2.10, §24.7: the answer has the class of the question. iPXE sends its own option 175.
+            .args(["--dhcp-vendorclass=set:http,HTTPClient", "--dhcp-option-force=tag:http,60,HTTPClient"])
+            .arg(format!("--dhcp-boot=tag:http,http://{SERVER}/{PROGRAM}"))
+            .args([
+                "--dhcp-match=set:ipxe,175".to_owned(),
+                format!("--dhcp-boot=tag:ipxe,http://{SERVER}/{SCRIPT}"),
+            ])
             .stderr(Stdio::null())
             .spawn()
             .expect("dnsmasq starts");

@@ -340,8 +340,19 @@ impl Machine {
     }
 }
 
+/// QEMU's name for the format of the disk `path`, by its ending.
+fn format(path: &Path) -> &'static str {
+    match path.extension().and_then(OsStr::to_str) {
+        Some("qcow2") => "qcow2",
+        Some("vhd") => "vpc",
+        Some("vhdx") => "vhdx",
+        Some("vmdk") => "vmdk",
+        _ => "raw",
+    }
+}
+
 fn drive(path: &Path, id: &str) -> String {
-    let format = if path.extension() == Some(OsStr::new("qcow2")) { "qcow2" } else { "raw" };
+    let format = format(path);
     format!("if=none,id={id},format={format},discard=unmap,file={}", path.display())
 }
 
@@ -357,9 +368,8 @@ fn acceleration(emulator: &Emulator) -> [&'static str; 4] {
 /// A copy-on-write disk over `base` (which stays as it is) in `folder`, enlarged to `size` bytes if given.
 pub fn overlay(base: &Path, folder: &Path, name: &str, size: Option<u64>) -> PathBuf {
     let path = folder.join(format!("{name}.qcow2"));
-    let format = if base.extension() == Some(OsStr::new("qcow2")) { "qcow2" } else { "raw" };
     let mut args: Vec<OsString> =
-        ["create", "-q", "-f", "qcow2", "-F", format, "-b"].map(OsString::from).to_vec();
+        ["create", "-q", "-f", "qcow2", "-F", format(base), "-b"].map(OsString::from).to_vec();
     args.push(base.canonicalize().expect("the base disk exists").into());
     args.push(path.clone().into());
     args.extend(size.map(|size| size.to_string().into()));
