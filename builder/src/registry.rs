@@ -53,6 +53,10 @@ impl Registry for Release {
         output::find(output).is_some_and(|output| output.needs == [Part::Extensions])
     }
 
+    fn has_large_sectors(&self, output: &str) -> bool {
+        output::find(output).is_none_or(|output| output.large_sectors || !output.needs.contains(&Part::Disk))
+    }
+
     fn check_options(&self, output: &str, options: &toml::Table) -> Result<(), String> {
         let Some(output) = output::find(output) else { return Ok(()) };
         output.configure(options).map(drop).map_err(|error| error.message().to_owned())

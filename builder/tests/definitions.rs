@@ -306,6 +306,31 @@ fn a_plan_warns_of_what_the_lock_will_not_find_and_of_what_changes_nothing() {
     assert!(warnings(&[])[0].starts_with("kubelet/kubelet: nobody vouches for a checksum without TLS"));
 }
 
+#[test]
+fn large_sectors_are_a_disks_of_uefi_and_of_outputs_that_have_them() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/debian-13.toml");
+    let load = |sets: &[&str]| {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        registry::load(&shipped, &sets, None).map(|definition| definition.plan.disk)
+    };
+    let large = "disk.sector-size=4096";
+    let esp = "disk.esp=264MiB";
+    let disk = load(&[large, esp, "outputs=[\"raw\", \"qcow2\", \"iso\", \"oci\"]"]).unwrap();
+    assert_eq!((disk.sector_size, disk.bios, disk.esp >> 20), (4096, 0, 264));
+    for (sets, says) in [
+        (&["disk.sector-size=2048"][..], "no disk has sectors of 2048 bytes"),
+        (&[large, "disk.bios=1MiB"], "no BIOS boots a disk with sectors of 4096 bytes"),
+        (&[large, "disk.esp=96MiB"], "96 MiB is too small"),
+        (
+            &[large, esp, "outputs=[\"raw\", \"vhd\"]"],
+            "the output \"vhd\" is a disk with sectors of 512 bytes",
+        ),
+    ] {
+        let error = load(sets).unwrap_err();
+        assert!(error.message().contains(says) && error.hint().is_some(), "{sets:?}: {error}");
+    }
+}
+
 /// A definition that extends a distribution's image names a root file system alone.
 #[test]
 fn a_root_file_system_replaces_the_distribution_that_a_definition_extends() {
@@ -467,6 +492,10 @@ impl Registry for WithoutDisk {
 
     fn leaves_base_out(&self, output: &str) -> bool {
         output == "sysext"
+    }
+
+    fn has_large_sectors(&self, _: &str) -> bool {
+        true
     }
 
     fn check_options(&self, _: &str, _: &toml::Table) -> Result<(), String> {

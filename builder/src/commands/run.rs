@@ -46,6 +46,7 @@ pub fn run(args: &RunArgs, quiet: bool, terminal: &Terminal) -> Result<ExitCode>
         .at("making a folder in", std::env::temp_dir())?;
     let disk = args.keep.clone().unwrap_or_else(|| folder.path().join("disk.qcow2"));
     let is_kept = args.keep.is_some();
+    let mut large_sectors = false;
     let boot = if image.is_dir() {
         Boot::Network(&image)
     } else {
@@ -58,6 +59,7 @@ pub fn run(args: &RunArgs, quiet: bool, terminal: &Terminal) -> Result<ExitCode>
             Form::Disc => Boot::Disc(&image),
             form => {
                 prepare(args, &image, form, &disk)?;
+                large_sectors = qemu::has_large_sectors(&disk, folder.path())?;
                 Boot::Disk(&disk)
             }
         }
@@ -69,6 +71,7 @@ pub fn run(args: &RunArgs, quiet: bool, terminal: &Terminal) -> Result<ExitCode>
         arch,
         firmware: args.firmware,
         bus: args.bus,
+        large_sectors,
         emulate: args.emulate,
         cpus: args.cpus,
         memory: args.memory.0,

@@ -180,7 +180,9 @@ fn parse_set(set: &str) -> Result<Source> {
     if matches!(key, "schema" | "extends") {
         return Err(bad("this key cannot be set from the command line"));
     }
-    let is_number = key.starts_with("output.") && value.parse::<u64>().is_ok();
+    // Elsewhere what looks like a number is a version.
+    let has_numbers = ["output.", "disk."].iter().any(|table| key.starts_with(table));
+    let is_number = has_numbers && value.parse::<u64>().is_ok();
     let toml = value.starts_with(['[', '{', '"']) || matches!(value, "true" | "false") || is_number;
     let value = if toml { value.to_owned() } else { toml::Value::String(value.to_owned()).to_string() };
     Ok(Source { name, text: format!("{key} = {value}") })
@@ -260,6 +262,7 @@ fn over_metadata(upper: MetadataSpec, lower: MetadataSpec) -> MetadataSpec {
 
 fn over_disk(upper: DiskSpec, lower: DiskSpec) -> DiskSpec {
     DiskSpec {
+        sector_size: upper.sector_size.or(lower.sector_size),
         bios: upper.bios.or(lower.bios),
         esp: upper.esp.or(lower.esp),
         var: upper.var.or(lower.var),

@@ -128,10 +128,13 @@ impl BaseSpec {
     }
 }
 
-/// Partition sizes.
+/// Partition sizes, and the disk's sectors.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DiskSpec {
+    /// Bytes in a sector of the machine's disk, 512 or 4096: an image for one does not boot from the other.
+    #[schemars(extend("enum" = [512, 4096]))]
+    pub sector_size: Option<u64>,
     /// The boot loader for machines with a BIOS (amd64); "0MiB" for disks that boot by UEFI alone.
     pub bios: Option<Size>,
     /// EFI system partition: boot loader, kernel, initrd.

@@ -249,6 +249,8 @@ impl BasePlan {
 /// Partition sizes in bytes, whole MiB.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct DiskPlan {
+    /// Bytes in a sector.
+    pub sector_size: u64,
     /// The boot loader for a BIOS; 0 for none.
     pub bios: u64,
     /// EFI system partition.

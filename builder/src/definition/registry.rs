@@ -26,6 +26,9 @@ pub trait Registry {
     /// Whether an output consists of layers alone, for hosts with a system of their own.
     fn leaves_base_out(&self, output: &str) -> bool;
 
+    /// Whether an output may be a disk with sectors of 4096 bytes, or is none.
+    fn has_large_sectors(&self, output: &str) -> bool;
+
     /// Checks the table `[output.NAME]`.
     ///
     /// # Errors

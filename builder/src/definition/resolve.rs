@@ -28,6 +28,7 @@ use super::value::{Name, Size};
 use super::warnings;
 use crate::at;
 use crate::error::{Error, Result};
+use crate::format::gpt::{LARGE_SECTOR, SECTOR};
 use crate::size::MIB;
 
 /// A definition, resolved, and where its parts lie.
@@ -42,6 +43,8 @@ pub struct Definition {
 }
 
 const DEFAULT_ESP: Size = Size(96 * MIB);
+/// FAT32 has at least 65,525 clusters, and a cluster at least a sector.
+const LARGE_SECTORS_ESP: Size = Size(264 * MIB);
 const DEFAULT_VAR: Size = Size(512 * MIB);
 const DEFAULT_BIOS: Size = Size(MIB);
 const DEFAULT_VERITY: Size = Size(16 * MIB);
@@ -137,7 +140,7 @@ impl Resolver<'_> {
             layers,
             preload,
             kernel_arguments,
-            disk: self.disk(&disk)?,
+            disk: self.disk(&disk, &outputs)?,
             metadata,
             outputs,
             output_options: file.output.clone(),
@@ -410,19 +413,53 @@ impl Resolver<'_> {
         }
     }
 
-    fn disk(&self, spec: &DiskSpec) -> Result<DiskPlan> {
-        let bios = spec.bios.unwrap_or(DEFAULT_BIOS);
-        let esp = spec.esp.unwrap_or(DEFAULT_ESP);
+    fn disk(&self, spec: &DiskSpec, outputs: &[String]) -> Result<DiskPlan> {
+        let sector_size = self.sector_size(spec, outputs)?;
+        let (bios, esp, least_esp) = if sector_size == SECTOR {
+            (DEFAULT_BIOS, DEFAULT_ESP, 34)
+        } else {
+            (Size(0), LARGE_SECTORS_ESP, LARGE_SECTORS_ESP.0 / MIB)
+        };
+        let bios = spec.bios.unwrap_or(bios);
+        let esp = spec.esp.unwrap_or(esp);
         let var = spec.var.unwrap_or(DEFAULT_VAR);
         let verity = spec.verity.unwrap_or(DEFAULT_VERITY);
-        let bounds = [("esp", esp, 34), ("var", var, 64)];
+        let bounds = [("esp", esp, least_esp), ("var", var, 64)];
         for (key, size, least) in bounds {
             if size.0 < least * MIB {
                 let error = self.error(&at!["disk", key], &format!("{} MiB is too small", size.0 / MIB));
-                return Err(error.help(format!("write at least \"{least}MiB\"")));
+                let help = match sector_size {
+                    SECTOR => format!("write at least \"{least}MiB\""),
+                    _ => format!("write at least \"{least}MiB\": the sectors have {sector_size} bytes"),
+                };
+                return Err(error.help(help));
             }
         }
-        Ok(DiskPlan { bios: bios.0, esp: esp.0, var: var.0, verity: verity.0 })
+        Ok(DiskPlan { sector_size, bios: bios.0, esp: esp.0, var: var.0, verity: verity.0 })
+    }
+
+    /// Bytes in a sector, which every output must be able to have.
+    fn sector_size(&self, spec: &DiskSpec, outputs: &[String]) -> Result<u64> {
+        let path = at!["disk", "sector-size"];
+        let size = match spec.sector_size.unwrap_or(SECTOR) {
+            SECTOR => return Ok(SECTOR),
+            LARGE_SECTOR => LARGE_SECTOR,
+            other => {
+                let error = self.error(&path, &format!("no disk has sectors of {other} bytes"));
+                return Err(error.help("write 512, or 4096 for a disk of the kind \"4K native\""));
+            }
+        };
+        if spec.bios.is_some_and(|bios| bios.0 > 0) {
+            let error = self.error(&at!["disk", "bios"], "no BIOS boots a disk with sectors of 4096 bytes");
+            return Err(error.help("leave disk.bios out, or disk.sector-size"));
+        }
+        match outputs.iter().find(|name| !self.registry.has_large_sectors(name)) {
+            None => Ok(size),
+            Some(name) => {
+                let message = format!("the output \"{name}\" is a disk with sectors of 512 bytes, always");
+                Err(self.error(&path, &message).help("leave out the output, or disk.sector-size"))
+            }
+        }
     }
 
     fn kernel_arguments(&self, arch: Arch, variables: &Variables) -> Result<Vec<String>> {

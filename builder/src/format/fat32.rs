@@ -13,13 +13,15 @@ use crate::determinism::Calendar;
 use crate::format::fat_names::{self, ENTRY, Slot};
 use crate::tree::Body;
 
-/// Bytes in a sector.
-const SECTOR: u64 = 512;
+/// Bytes of the boot sector and of FSInfo that are used, whatever a sector has.
+const HEAD: usize = 512;
 /// Sectors before the first table: boot sector, FSInfo, and their copies at 6 and 7.
 const RESERVED: u64 = 32;
 /// Fewer clusters would make it FAT16; 16 more than the limit because some readers count wrongly ("FAT Type
 /// Determination").
 const LEAST_CLUSTERS: u64 = 65_525 + 16;
+/// Bytes.
+const LARGEST_CLUSTER: u64 = 4096;
 /// The first cluster that holds data: the root folder.
 const FIRST_CLUSTER: u32 = 2;
 /// Last cluster of a chain.
@@ -41,6 +43,8 @@ pub struct Volume {
     /// First byte in the file that holds it.
     pub offset: u64,
     pub size: u64,
+    /// Bytes in a sector: 512 or 4096.
+    pub sector: u64,
     pub id: u32,
     /// Label, filled up with spaces.
     pub label: [u8; 11],
@@ -64,8 +68,13 @@ struct Node<'a> {
 }
 
 impl Volume {
-    /// The smallest volume in bytes.
+    /// The smallest volume in bytes, with sectors of 512 bytes.
     pub const MINIMUM: u64 = 33 << 20;
+
+    /// The smallest volume in bytes, with sectors of `sector` bytes.
+    pub const fn minimum(sector: u64) -> u64 {
+        Self::MINIMUM * (sector / 512)
+    }
 
     /// Bytes that `items` need, of those that [`Volume::capacity`] counts.
     pub fn needed(&self, items: &[Item]) -> Option<u64> {
@@ -102,52 +111,56 @@ impl Volume {
 
     /// The largest cluster of up to 4 KiB that still makes it FAT32.
     fn geometry(&self) -> Option<Geometry> {
-        let sectors = self.size / SECTOR;
-        [8, 4, 2, 1].into_iter().find_map(|per_cluster| {
-            let data = sectors.checked_sub(RESERVED)?;
-            let table_sectors = ((data / per_cluster + 2) * 4).div_ceil(SECTOR);
-            let clusters = data.checked_sub(2 * table_sectors)? / per_cluster;
-            (clusters >= LEAST_CLUSTERS).then_some(Geometry {
-                cluster: per_cluster * SECTOR,
-                table_sectors,
-                clusters,
+        let sectors = self.size / self.sector;
+        let most = LARGEST_CLUSTER / self.sector;
+        [8, 4, 2, 1]
+            .into_iter()
+            .filter(|per_cluster| *per_cluster <= most)
+            .find_map(|per_cluster| {
+                let data = sectors.checked_sub(RESERVED)?;
+                let table_sectors = ((data / per_cluster + 2) * 4).div_ceil(self.sector);
+                let clusters = data.checked_sub(2 * table_sectors)? / per_cluster;
+                (clusters >= LEAST_CLUSTERS).then_some(Geometry {
+                    cluster: per_cluster * self.sector,
+                    table_sectors,
+                    clusters,
+                })
             })
-        })
     }
 
     fn data(&self, geometry: &Geometry) -> u64 {
-        self.offset + (RESERVED + 2 * geometry.table_sectors) * SECTOR
+        self.offset + (RESERVED + 2 * geometry.table_sectors) * self.sector
     }
 
     /// Boot sector and FSInfo sector, each twice.
     fn write_heads(&self, file: &File, geometry: &Geometry, used: u64, free: u64) -> io::Result<()> {
         let boot = self.boot_sector(geometry);
-        let mut info = [0; SECTOR as usize];
+        let mut info = [0; HEAD];
         info[..4].copy_from_slice(b"RRaA");
         info[484..488].copy_from_slice(b"rrAa");
         info[488..492].copy_from_slice(&(free as u32).to_le_bytes());
         info[492..496].copy_from_slice(&(FIRST_CLUSTER + used as u32).to_le_bytes());
         info[510..].copy_from_slice(&[0x55, 0xaa]);
         for (sector, bytes) in [(0, &boot), (1, &info), (6, &boot), (7, &info)] {
-            file.write_all_at(bytes, self.offset + sector * SECTOR)?;
+            file.write_all_at(bytes, self.offset + sector * self.sector)?;
         }
         Ok(())
     }
 
-    fn boot_sector(&self, geometry: &Geometry) -> [u8; SECTOR as usize] {
-        let mut boot = [0; SECTOR as usize];
+    fn boot_sector(&self, geometry: &Geometry) -> [u8; HEAD] {
+        let mut boot = [0; HEAD];
         let mut put = |at: usize, bytes: &[u8]| boot[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, &[0xeb, 0x58, 0x90]);
         put(3, b"MSWIN4.1");
-        put(11, &(SECTOR as u16).to_le_bytes());
-        put(13, &[(geometry.cluster / SECTOR) as u8]);
+        put(11, &(self.sector as u16).to_le_bytes());
+        put(13, &[(geometry.cluster / self.sector) as u8]);
         put(14, &(RESERVED as u16).to_le_bytes());
         put(16, &[2]); // tables
         put(21, &[0xf8]); // a fixed disk
         put(24, &32_u16.to_le_bytes()); // sectors of a track and heads: nobody asks
         put(26, &64_u16.to_le_bytes());
-        put(28, &((self.offset / SECTOR) as u32).to_le_bytes());
-        put(32, &((self.size / SECTOR) as u32).to_le_bytes());
+        put(28, &((self.offset / self.sector) as u32).to_le_bytes());
+        put(32, &((self.size / self.sector) as u32).to_le_bytes());
         put(36, &(geometry.table_sectors as u32).to_le_bytes());
         put(44, &FIRST_CLUSTER.to_le_bytes());
         put(48, &1_u16.to_le_bytes()); // FSInfo
@@ -177,7 +190,10 @@ impl Volume {
         }
         let bytes: Vec<u8> = table.iter().flat_map(|next: &u32| next.to_le_bytes()).collect();
         for copy in 0..2 {
-            file.write_all_at(&bytes, self.offset + (RESERVED + copy * geometry.table_sectors) * SECTOR)?;
+            file.write_all_at(
+                &bytes,
+                self.offset + (RESERVED + copy * geometry.table_sectors) * self.sector,
+            )?;
         }
         Ok(())
     }
@@ -271,7 +287,7 @@ mod tests {
     use super::*;
 
     fn volume(size: u64) -> Volume {
-        Volume { offset: 0, size, id: 1, label: *b"TEST       ", epoch: 0 }
+        Volume { offset: 0, size, sector: 512, id: 1, label: *b"TEST       ", epoch: 0 }
     }
 
     #[test]

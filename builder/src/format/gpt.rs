@@ -10,8 +10,10 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::size::MIB;
 
-/// Bytes in a sector: every hypervisor and cloud shows a raw disk with these.
+/// Bytes in a sector of nearly all disks, and of what hypervisors and clouds show.
 pub const SECTOR: u64 = 512;
+/// Bytes in a sector of disks of the kind "4K native".
+pub const LARGE_SECTOR: u64 = 4096;
 
 /// Flags of the Discoverable Partitions Specification, "Partition Flags".
 pub mod flag {
@@ -62,6 +64,9 @@ pub struct Partition {
 pub struct Layout {
     /// Identifier of the disk.
     pub guid: Uuid,
+    /// Bytes in a sector.
+    #[serde(rename = "sectorSize")]
+    pub sector_size: u64,
     /// Length of the disk in bytes: the partitions and one MiB on each side for the tables.
     pub size: u64,
     /// In the order on the disk.
@@ -70,7 +75,7 @@ pub struct Layout {
 
 impl Layout {
     /// Gives each request the next free place, aligned to 1 MiB.
-    pub fn new(guid: Uuid, requests: Vec<Request>) -> Self {
+    pub fn new(guid: Uuid, sector_size: u64, requests: Vec<Request>) -> Self {
         let mut offset = MIB;
         let mut partitions = Vec::with_capacity(requests.len());
         for (number, Request { label, kind, guid, size, flags }) in (1..).zip(requests) {
@@ -78,7 +83,7 @@ impl Layout {
             partitions.push(Partition { number, label, kind, guid, offset, size, flags });
             offset += size;
         }
-        Self { guid, size: offset + MIB, partitions }
+        Self { guid, sector_size, size: offset + MIB, partitions }
     }
 
     /// The partition with this label.
@@ -97,24 +102,24 @@ impl Layout {
             }
             other => Error::new(ErrorKind::Internal, format!("writing the partition table: {other}")),
         };
-        let mut table = GPT::new_from(file, SECTOR, self.guid.to_bytes_le()).map_err(failed)?;
+        let mut table = GPT::new_from(file, self.sector_size, self.guid.to_bytes_le()).map_err(failed)?;
         for partition in &self.partitions {
-            table[partition.number] = entry(partition)?;
+            table[partition.number] = entry(partition, self.sector_size)?;
         }
         table.write_into(file).map_err(failed)?;
-        GPT::write_protective_mbr_into(file, SECTOR).map_err(failed)
+        GPT::write_protective_mbr_into(file, self.sector_size).map_err(failed)
     }
 }
 
-fn entry(partition: &Partition) -> Result<GPTPartitionEntry> {
+fn entry(partition: &Partition, sector: u64) -> Result<GPTPartitionEntry> {
     let kind = Uuid::parse_str(partition.kind).map_err(|error| {
         Error::new(ErrorKind::Internal, format!("partition type {}: {error}", partition.kind))
     })?;
     Ok(GPTPartitionEntry {
         partition_type_guid: kind.to_bytes_le(),
         unique_partition_guid: partition.guid.to_bytes_le(),
-        starting_lba: partition.offset / SECTOR,
-        ending_lba: (partition.offset + partition.size) / SECTOR - 1,
+        starting_lba: partition.offset / sector,
+        ending_lba: (partition.offset + partition.size) / sector - 1,
         attribute_bits: partition.flags,
         partition_name: partition.label.into(),
     })
@@ -132,7 +137,7 @@ mod tests {
     fn places_are_aligned_and_never_overlap() {
         let request = |label, size| Request { label, kind: "", guid: Uuid::nil(), size, flags: 0 };
         let layout =
-            Layout::new(Uuid::nil(), vec![request("a", 1), request("b", MIB), request("c", MIB + 1)]);
+            Layout::new(Uuid::nil(), SECTOR, vec![request("a", 1), request("b", MIB), request("c", MIB + 1)]);
         let places: Vec<_> = layout
             .partitions
             .iter()

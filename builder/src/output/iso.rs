@@ -29,7 +29,8 @@ pub(super) const OUTPUT: Output = Output::new::<Iso>(
     "iso",
     "an ISO for a disc or a USB stick, by UEFI and BIOS: the machine runs from memory, or installs the image",
     &[Part::Network, Part::Esp, Part::Disk],
-);
+)
+.with_large_sectors();
 
 /// The package of the tool.
 const PACKAGE: &str = "xorriso";

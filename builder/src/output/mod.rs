@@ -60,6 +60,8 @@ pub struct Output {
     pub summary: &'static str,
     /// The parts that it is made of. A base that cannot give one of them cannot be written in this form.
     pub needs: &'static [Part],
+    /// Whether its disk may have sectors of 4096 bytes. The formats of hypervisors and clouds may not.
+    pub large_sectors: bool,
     /// The schema of the table `[output.NAME]`.
     pub options: fn(&mut SchemaGenerator) -> Schema,
     /// Reads that table.
@@ -99,9 +101,15 @@ impl Output {
             name,
             summary,
             needs,
+            large_sectors: false,
             options: |generator| T::json_schema(generator),
             configure: |table| Ok(Box::new(toml::Value::Table(table).try_into::<T>()?)),
         }
+    }
+
+    /// The same row of an output whose disk may have sectors of 4096 bytes.
+    const fn with_large_sectors(self) -> Self {
+        Self { large_sectors: true, ..self }
     }
 
     /// This output with the options of a definition's table `[output.NAME]`.

@@ -35,7 +35,8 @@ pub(super) const OUTPUT: Output = Output::new::<OciArtifact>(
     "oci-artifact",
     "OCI image layout of the disk as artifacts, qcow2 and compressed raw, for Metal3, Tinkerbell and oras",
     &[Part::Disk],
-);
+)
+.with_large_sectors();
 
 /// The type of the artifacts, for registries that list by it.
 const ARTIFACT_TYPE: &str = "application/vnd.kiln.disk.v1";

@@ -12,7 +12,8 @@ use crate::part::Parts;
 use crate::process::{Run, tool};
 
 pub(super) const OUTPUT: Output =
-    Output::new::<Qcow2>("qcow2", "a disk image for QEMU, KVM and OpenStack", &[Part::Disk]);
+    Output::new::<Qcow2>("qcow2", "a disk image for QEMU, KVM and OpenStack", &[Part::Disk])
+        .with_large_sectors();
 
 /// The package of the tools.
 const PACKAGE: &str = "qemu-utils";

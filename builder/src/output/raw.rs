@@ -20,7 +20,8 @@ pub(super) const OUTPUT: Output = Output::new::<Raw>(
     "raw",
     "a sparse disk image; if it is not a vendor's, its kernel, initrd and command line beside it",
     &[Part::Disk],
-);
+)
+.with_large_sectors();
 
 /// `<name>.raw` (or `<name>.raw.zst`, `<name>.raw.gz`), and `<name>.vmlinuz`, `<name>.initrd`,
 /// `<name>.cmdline` for a hypervisor that loads the kernel itself.

@@ -70,7 +70,7 @@ pub fn make(
                     loader.write(work, &file, place, esp)?;
                 }
             }
-            Content::Part(Part::Esp) => esp.write(&file, place.offset, place.size)?,
+            Content::Part(Part::Esp) => esp.write(&file, place.offset, place.size, layout.sector_size)?,
             Content::Part(Part::Root) => {
                 let mut from = File::open(root).at("opening", root)?;
                 copy_into(&mut from, &mut file, place.offset).at("copying the root file system to", &path)?;

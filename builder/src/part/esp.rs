@@ -15,6 +15,7 @@ use crate::definition::plan::Arch;
 use crate::determinism;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::fat32::{Item, Volume};
+use crate::format::gpt::SECTOR;
 use crate::part::kernel::Kernel;
 use crate::size::MIB;
 use crate::tree::Body;
@@ -32,7 +33,7 @@ pub struct Esp {
 /// # Errors
 /// [`ErrorKind::Io`].
 pub fn alone(esp: &Esp, path: &Path) -> Result<()> {
-    let mut volume = esp.volume(0, Volume::MINIMUM);
+    let mut volume = esp.volume(0, Volume::MINIMUM, SECTOR);
     // A larger volume has larger tables, so the need is asked for again.
     while let (Some(needed), Some(capacity)) = (volume.needed(&esp.items), volume.capacity()) {
         if needed <= capacity {
@@ -56,16 +57,17 @@ pub fn make(image: &Image<'_>, kernel: Kernel<'_>, initrd: &Path, command_line: 
 }
 
 impl Esp {
-    fn volume(&self, offset: u64, size: u64) -> Volume {
-        Volume { offset, size, id: self.id, label: *b"ESP        ", epoch: self.epoch }
+    fn volume(&self, offset: u64, size: u64, sector: u64) -> Volume {
+        Volume { offset, size, sector, id: self.id, label: *b"ESP        ", epoch: self.epoch }
     }
 
-    /// Writes the partition into `size` bytes of `file` from `offset` on, all zero before.
+    /// Writes the partition into `size` bytes of `file` from `offset` on, all zero before. The disk has sectors
+    /// of `sector` bytes.
     ///
     /// # Errors
     /// [`ErrorKind::Definition`] when the content does not fit; names `disk.esp`.
-    pub fn write(&self, file: &File, offset: u64, size: u64) -> Result<()> {
-        let volume = self.volume(offset, size);
+    pub fn write(&self, file: &File, offset: u64, size: u64, sector: u64) -> Result<()> {
+        let volume = self.volume(offset, size, sector);
         check_fit(&volume, &self.items)?;
         volume.write(file, &self.items).at("writing", "the EFI system partition")
     }
@@ -114,7 +116,8 @@ fn check_fit(volume: &Volume, items: &[Item]) -> Result<()> {
     };
     let size = volume.size / MIB;
     let (Some(needed), Some(capacity)) = (volume.needed(items), volume.capacity()) else {
-        return error(format!("disk.esp is {size} MiB: too small for FAT32"), Volume::MINIMUM);
+        let least = Volume::minimum(volume.sector);
+        return error(format!("disk.esp is {size} MiB: too small for FAT32"), least);
     };
     if needed <= capacity {
         return Ok(());

@@ -146,7 +146,8 @@ pub fn place(
         let guid = determinism::uuid(identity, row.purpose);
         Some(Request { label: row.label, kind: (row.kind)(arch), guid, size, flags: row.flags })
     };
-    Layout::new(determinism::uuid(identity, "disk"), rows.iter().filter_map(request).collect())
+    let guid = determinism::uuid(identity, "disk");
+    Layout::new(guid, plan.sector_size, rows.iter().filter_map(request).collect())
 }
 
 /// Refuses sizes of the definition that the rows cannot have.
@@ -178,7 +179,8 @@ pub fn check_sizes(rows: &[Row], plan: &DiskPlan) -> Result<()> {
 mod tests {
     use super::*;
 
-    const PLAN: DiskPlan = DiskPlan { bios: MIB, esp: 64 * MIB, var: 128 * MIB, verity: 8 * MIB };
+    const PLAN: DiskPlan =
+        DiskPlan { sector_size: 512, bios: MIB, esp: 64 * MIB, var: 128 * MIB, verity: 8 * MIB };
 
     #[test]
     fn var_is_last_and_the_disk_holds_no_more_than_asked() {

@@ -1,13 +1,16 @@
 //! In which format a disk image is.
 
-use std::fs::File;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::process::{Run, tool};
 
 /// The length of a VHD's footer, and of a sector.
 const SECTOR: u64 = 512;
+const LARGE_SECTOR: usize = 4096;
 /// Where a disc says what it is: ECMA-119, 8.1.
 const DISC: usize = 0x8001;
 
@@ -81,14 +84,37 @@ pub fn recognise(path: &Path) -> Result<Form> {
     if head.get(257..262) == Some(b"ustar") {
         return refused("an archive", "unpack it first (tar -xf FILE), and name the disk in it");
     }
-    let has_table = |sector: usize| head.get(sector..sector + 8) == Some(b"EFI PART");
-    if length.is_multiple_of(SECTOR) && (has_table(512) || has_table(4096)) {
+    if length.is_multiple_of(SECTOR) && (has_table(&head, 512) || has_table(&head, LARGE_SECTOR)) {
         return Ok(Form::Raw);
     }
     refused(
         "no disk image with a partition table",
         "name a raw, qcow2, VHD, VHDX or VMDK image, an ISO, an .efi file, an output folder, or a folder NAME-pxe",
     )
+}
+
+/// Whether there is a partition table for sectors of `sector` bytes.
+fn has_table(head: &[u8], sector: usize) -> bool {
+    head.get(sector..sector + 8) == Some(b"EFI PART")
+}
+
+/// Whether the disk at `path`, in QEMU's format qcow2, is made for sectors of 4096 bytes. Files are made in
+/// `folder`.
+///
+/// # Errors
+/// [`ErrorKind::Tool`].
+pub fn has_large_sectors(path: &Path, folder: &Path) -> Result<bool> {
+    let to = folder.join("head");
+    let mut command = tool("qemu-img");
+    command.args(["dd", "-f", "qcow2", "-O", "raw", "bs=8192", "count=1"]);
+    command.args([("if=", path), ("of=", &to)].map(|(name, path)| {
+        let mut word = OsString::from(name);
+        word.push(path);
+        word
+    }));
+    command.run("qemu-utils")?;
+    let head = fs::read(&to).at("reading", &to)?;
+    Ok(!has_table(&head, 512) && has_table(&head, LARGE_SECTOR))
 }
 
 /// The first bytes, the last sector, and the length.

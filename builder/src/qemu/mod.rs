@@ -6,7 +6,7 @@ mod firmware;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-pub use disk::{Form, recognise};
+pub use disk::{Form, has_large_sectors, recognise};
 
 use crate::definition::plan::Arch;
 use crate::error::{Error, ErrorKind, Result};
@@ -45,6 +45,8 @@ pub struct Machine<'a> {
     pub firmware: Firmware,
     /// How it reaches its disk.
     pub bus: Bus,
+    /// Whether the disk has sectors of 4096 bytes.
+    pub large_sectors: bool,
     /// Whether its processor is emulated even where it could be virtualised.
     pub emulate: bool,
     /// Processors.
@@ -78,6 +80,8 @@ pub enum Boot<'a> {
 const CONFIG_KEY: &str = "opt/org.kiln.firstboot/config";
 /// Below this not even the initrd starts, in bytes.
 const LEAST_MEMORY: u64 = 256 << 20;
+/// What a device says of its sectors.
+const LARGE_SECTORS: &str = ",logical_block_size=4096,physical_block_size=4096";
 /// The script of the output `pxe`.
 pub const IPXE_SCRIPT: &str = "boot.ipxe";
 
@@ -115,7 +119,11 @@ impl Machine<'_> {
             Boot::Disk(path) => {
                 let path = &local(path);
                 words.file("-drive", "if=none,id=disk0,format=qcow2,discard=unmap,file=", path);
-                self.bus.devices().iter().for_each(|device| words.add(["-device", device]));
+                for device in self.bus.devices() {
+                    let sectors =
+                        if self.large_sectors && device.contains("drive=") { LARGE_SECTORS } else { "" };
+                    words.add(["-device".to_owned(), format!("{device}{sectors}")]);
+                }
             }
             Boot::Disc(path) => {
                 words.file("-drive", "if=none,id=disc0,format=raw,readonly=on,media=cdrom,file=", path);
@@ -145,6 +153,18 @@ impl Machine<'_> {
         let refused = |what: &str, help: &str| Err(Error::new(ErrorKind::Usage, what).help(help));
         if matches!(boot, Boot::Program(_)) && self.firmware == Firmware::Bios {
             return refused("--firmware bios: a unified kernel image is a program for UEFI", "leave it out");
+        }
+        if self.large_sectors && matches!(self.bus, Bus::Sata | Bus::Ide) {
+            return refused(
+                "--bus: QEMU's SATA and IDE have no disks with sectors of 4096 bytes",
+                "write --bus virtio, scsi or nvme",
+            );
+        }
+        if self.large_sectors && self.firmware == Firmware::Bios && matches!(boot, Boot::Disk(_)) {
+            return refused(
+                "--firmware bios: no BIOS boots a disk with sectors of 4096 bytes",
+                "leave it out",
+            );
         }
         if self.memory < LEAST_MEMORY {
             return refused("--memory: too little for any image", "write at least 512MiB");
@@ -306,6 +326,7 @@ mod tests {
             arch: Arch::Amd64,
             firmware: Firmware::Bios,
             bus: Bus::Virtio,
+            large_sectors: false,
             emulate: true,
             cpus: 2,
             memory: 2 << 30,
@@ -334,6 +355,21 @@ mod tests {
             let line = line(&Machine { bus, ..machine() }, &disk);
             assert!(line.contains(&format!("-machine {board} ")) && line.contains(device), "{line}");
             assert!(line.contains("format=qcow2,discard=unmap,file=/a,,b.qcow2 "), "{line}");
+        }
+    }
+
+    #[test]
+    fn large_sectors_are_told_to_the_device_where_there_are_any() {
+        let disk = Boot::Disk(Path::new("/d"));
+        let large = |bus, firmware| Machine { large_sectors: true, bus, firmware, ..machine() };
+        let arm = Machine { arch: Arch::Arm64, ..large(Bus::Scsi, Firmware::Uefi) };
+        if let Ok(words) = arm.command(&disk, tempfile::tempdir().unwrap().path()) {
+            let line = words.join(" ".as_ref()).into_string().unwrap();
+            assert!(line.contains("-device virtio-scsi-pci,id=scsi0 -device scsi-hd,"), "{line}");
+            assert!(line.contains("bootindex=0,logical_block_size=4096"), "{line}");
+        }
+        for (bus, firmware) in [(Bus::Sata, Firmware::Uefi), (Bus::Virtio, Firmware::Bios)] {
+            assert!(large(bus, firmware).command(&disk, Path::new("/tmp")).is_err());
         }
     }
 

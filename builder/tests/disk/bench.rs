@@ -103,7 +103,7 @@ fn plan() -> ImagePlan {
         layers: Vec::new(),
         preload: Vec::new(),
         kernel_arguments: vec!["console=ttyS0".to_owned(), "quiet".to_owned()],
-        disk: DiskPlan { bios: MIB, esp: 40 * MIB, var: 64 * MIB, verity: 2 * MIB },
+        disk: DiskPlan { sector_size: 512, bios: MIB, esp: 40 * MIB, var: 64 * MIB, verity: 2 * MIB },
         metadata: None,
         outputs: Vec::new(),
         output_options: BTreeMap::new(),

@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use kiln::definition::plan::DiskPlan;
 use kiln::digest::Digest;
 use kiln::error::ErrorKind;
 use kiln::format::squashfs::{self, Compressor};
@@ -66,6 +67,41 @@ fn sgdisk_finds_no_problem_and_the_declared_types_and_flags() {
             assert!(info.contains(part), "{part} in {info}");
         }
     }
+}
+
+#[test]
+fn a_disk_for_sectors_of_4096_bytes_has_its_table_and_file_systems_in_them() {
+    if !have("4K native", &["mksquashfs", "mke2fs", "fdisk", "fsck.vfat", "mtype", "e2fsck"]) {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.plan.disk = DiskPlan { sector_size: 4096, bios: 0, esp: 264 * MIB, ..bench.plan.disk };
+    bench.write("raw");
+    let raw = bench.path("out/test-node.raw");
+    let table = run("fdisk", &["--sector-size", "4096", "-o", "Start,Type", "-l", text(&raw)]);
+    for part in ["Disklabel type: gpt", "\n  256 EFI System\n", "\n67840 Linux root (x86-64)\n"] {
+        assert!(table.contains(part), "{part} in {table}");
+    }
+    assert!(!table.contains("corrupt"), "{table}");
+
+    let (esp, _) = bench.partition(layout::ESP);
+    let head = fs::read(&esp).unwrap();
+    assert_eq!(
+        (&head[11..13], head[13]),
+        (&4096_u16.to_le_bytes()[..], 1),
+        "bytes in a sector, sectors in a cluster"
+    );
+    let verdict = run("fsck.vfat", &["-n", "-v", text(&esp)]);
+    assert!(verdict.contains("4096 bytes per logical sector") && verdict.contains("32 bit"), "{verdict}");
+    let entry = run("mtype", &["-i", text(&esp), "::/loader/entries/test-node.conf"]);
+    assert!(entry.starts_with("title test-node"), "{entry}");
+    let (var, _) = bench.partition(layout::VAR);
+    run("e2fsck", &["-fn", text(&var)]);
+
+    bench.plan.disk.esp = 96 * MIB;
+    let error = bench.disk_error();
+    assert!(error.message().contains("too small for FAT32"), "{error}");
+    assert_eq!(error.hint(), Some("set disk.esp to at least 264 MiB"));
 }
 
 #[test]

@@ -243,7 +243,7 @@ fn disk(path: &Path, sizes: &[u64]) -> (Layout, File) {
         size: size * MIB,
         flags: 0,
     };
-    let layout = Layout::new(Uuid::from_u128(7), sizes.iter().enumerate().map(request).collect());
+    let layout = Layout::new(Uuid::from_u128(7), 512, sizes.iter().enumerate().map(request).collect());
     let mut file = File::options().read(true).write(true).create(true).truncate(true).open(path).unwrap();
     file.set_len(layout.size).unwrap();
     layout.write(&mut file).unwrap();

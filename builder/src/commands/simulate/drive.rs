@@ -26,7 +26,8 @@ pub fn write(machine: &Machine, path: &Path) -> Result<()> {
         .into_iter()
         .map(|(path, bytes)| Item { path, body: Body::Inline(bytes.into()) })
         .collect();
-    let volume = Volume { offset: 0, size: Volume::MINIMUM, id: 0x4b49_4c4e, label, epoch: EPOCH };
+    let volume =
+        Volume { offset: 0, size: Volume::MINIMUM, sector: 512, id: 0x4b49_4c4e, label, epoch: EPOCH };
     let file = File::create(path).at("creating", path)?;
     file.set_len(volume.size).at("writing", path)?;
     volume.write(&file, &items).at("writing", path)

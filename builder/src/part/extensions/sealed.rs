@@ -12,7 +12,7 @@ use crate::definition::plan::Arch;
 use crate::determinism;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::format::gpt::{Layout, Partition, Request, flag};
+use crate::format::gpt::{Layout, Partition, Request, SECTOR, flag};
 use crate::format::verity;
 use crate::part::disk::copy_into;
 use crate::sign::Signer;
@@ -46,7 +46,7 @@ impl Unsealed<'_> {
             fs::write(&path, signature(&root, signer, folder)?).at("writing", &path)?;
             parts.push(path);
         }
-        let layout = Layout::new(self.identifier("disk"), self.requests(&root, &parts)?);
+        let layout = Layout::new(self.identifier("disk"), SECTOR, self.requests(&root, &parts)?);
         let path = folder.join("extension.raw");
         write(&layout, &parts, &path)?;
         Ok(path)
