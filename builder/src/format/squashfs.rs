@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::layer::write::write_tar;
+use crate::layer::write::write_tar_for_squashfs;
 use crate::namespaces;
 use crate::process::{self, Run, tool};
 use crate::tree::Tree;
@@ -108,7 +108,8 @@ pub fn version() -> Result<String> {
 fn feed(command: &Command, mut child: Child, tree: &Tree, epoch: u64, path: &Path) -> Result<()> {
     let input = child.stdin.take().expect("its standard input is a pipe");
     let (written, output) = std::thread::scope(|scope| {
-        let writer = scope.spawn(move || write_tar(tree, epoch, BufWriter::with_capacity(1 << 18, input)));
+        let writer = scope
+            .spawn(move || write_tar_for_squashfs(tree, epoch, BufWriter::with_capacity(1 << 18, input)));
         let output = child.wait_with_output();
         (writer.join().expect("writing a tar does not panic"), output)
     });

@@ -23,12 +23,34 @@ const NAME_FIELD: usize = 100;
 const PREFIX_FIELD: usize = 155;
 const ZEROS: [u8; BLOCK as usize] = [0; BLOCK as usize];
 
+/// How a link's target is written that a header has no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LongLinks {
+    /// As a pax record.
+    Pax,
+    /// As a member of GNU tar's own, before the link.
+    Gnu,
+}
+
 /// Writes `tree` as a tar in which everything carries the time `epoch` (seconds since 1970).
 ///
 /// # Errors
 /// [`crate::error::ErrorKind::Io`] if a body cannot be read or `to` cannot be written.
 pub fn write_tar(tree: &Tree, epoch: u64, to: impl Write) -> Result<()> {
-    let mut writer = Writer { to, epoch, contents: Contents::default() };
+    write(tree, epoch, LongLinks::Pax, to)
+}
+
+/// The same for mksquashfs, which takes the slash from the beginning of a link's target in a pax record (seen
+/// with 4.5.1).
+///
+/// # Errors
+/// Those of [`write_tar`].
+pub fn write_tar_for_squashfs(tree: &Tree, epoch: u64, to: impl Write) -> Result<()> {
+    write(tree, epoch, LongLinks::Gnu, to)
+}
+
+fn write(tree: &Tree, epoch: u64, long_links: LongLinks, to: impl Write) -> Result<()> {
+    let mut writer = Writer { to, epoch, long_links, contents: Contents::default() };
     for (path, entry) in &tree.entries {
         writer.entry(path, entry)?;
     }
@@ -39,6 +61,7 @@ pub fn write_tar(tree: &Tree, epoch: u64, to: impl Write) -> Result<()> {
 struct Writer<W> {
     to: W,
     epoch: u64,
+    long_links: LongLinks,
     contents: Contents,
 }
 
@@ -52,7 +75,7 @@ impl<W: Write> Writer<W> {
         let mut header = self.header(kind, entry.mode, size);
         let mut records = Records::default();
         set_name(&mut header, &name, &mut records);
-        set_link(&mut header, link, &mut records);
+        self.link(path, &mut header, link, &mut records)?;
         let narrow = |value: u64, largest: u64, key: &str, records: &mut Records| {
             if value > largest {
                 records.add(key, value.to_string().as_bytes());
@@ -85,6 +108,30 @@ impl<W: Write> Writer<W> {
         header.set_size(size.min(LARGE_OCTAL));
         header.set_mtime(self.epoch.min(LARGE_OCTAL));
         header
+    }
+
+    fn link(&mut self, path: &str, header: &mut Header, target: &str, records: &mut Records) -> Result<()> {
+        if target.len() <= NAME_FIELD && target.is_ascii() {
+            set_bytes(&mut header.as_old_mut().linkname, target.as_bytes());
+            return Ok(());
+        }
+        set_bytes(&mut header.as_old_mut().linkname, b"long");
+        match self.long_links {
+            LongLinks::Pax => records.add("linkpath", target.as_bytes()),
+            LongLinks::Gnu => self.gnu_link(path, target)?,
+        }
+        Ok(())
+    }
+
+    /// GNU tar's "././@LongLink": the target and a NUL.
+    fn gnu_link(&mut self, path: &str, target: &str) -> Result<()> {
+        let body = [target.as_bytes(), b"\0"].concat();
+        let size = body.len() as u64;
+        let mut header = self.header(EntryType::GNULongLink, 0o644, size);
+        set_bytes(&mut header.as_old_mut().name, b"././@LongLink");
+        self.finish_header(path, header)?;
+        self.write(path, &body)?;
+        self.pad(path, size)
     }
 
     fn records(&mut self, path: &str, records: Records) -> Result<()> {
@@ -159,15 +206,6 @@ fn split(name: &str) -> Option<(&str, &str)> {
     };
     let slash = name.match_indices('/').map(|(slash, _)| slash).find(fits)?;
     Some((&name[..slash], &name[slash + 1..]))
-}
-
-fn set_link(header: &mut Header, target: &str, records: &mut Records) {
-    if target.len() <= NAME_FIELD && target.is_ascii() {
-        set_bytes(&mut header.as_old_mut().linkname, target.as_bytes());
-    } else {
-        records.add("linkpath", target.as_bytes());
-        set_bytes(&mut header.as_old_mut().linkname, b"long");
-    }
 }
 
 fn set_bytes(field: &mut [u8], value: &[u8]) {

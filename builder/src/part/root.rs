@@ -17,7 +17,7 @@ use crate::store::{Content, Key, Store};
 
 const KIND: &str = "root";
 /// Raise it when the same tree and options come to give other bytes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const FILE: &str = "root.squashfs";
 
 /// The compressed root of an image.

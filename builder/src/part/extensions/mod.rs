@@ -33,7 +33,7 @@ use sealed::Unsealed;
 
 const KIND: &str = "extension";
 /// Raise it when the same tree and options come to give other bytes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const FILE: &str = "extension.raw";
 
 /// How extensions are made.
