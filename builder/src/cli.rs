@@ -33,7 +33,7 @@ const EXIT_CODES: &str = "\
 Start with `kiln plan`, then `kiln build`: both use images/debian-13.toml unless you name another definition.
 
 Exit codes: 0 success, 1 bug in Kiln, 2 command line, 3 definition, 4 lock, 5 fetch, 6 verification,
-            7 archive, 8 tool, 9 file system, 10 found (outdated, audit, verify)";
+            7 archive, 8 tool, 9 file system, 10 found (outdated, audit, verify; diff --exit-code)";
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -44,7 +44,7 @@ pub enum Verb {
     Lock(LockArgs),
     /// Download everything that the lock file names into the store, for builds without a network
     Fetch(FetchArgs),
-    /// Show in what two lock files differ
+    /// Show in what two images differ: lock files, output folders, finished images
     Diff(DiffArgs),
     /// Show what is newer than the lock file; exit code 10 if something is
     Outdated(OutdatedArgs),
@@ -182,12 +182,22 @@ pub struct FetchArgs {
 /// `kiln diff`
 #[derive(Debug, Args)]
 pub struct DiffArgs {
-    /// The older lock file
-    #[arg(value_name = "OLD.lock")]
+    /// The older one: a lock file, the output folder of a build, its manifest.json, or an image that
+    /// kiln verify reads
+    #[arg(value_name = "OLD")]
     pub old: PathBuf,
-    /// The newer lock file
-    #[arg(value_name = "NEW.lock")]
+    /// The newer one
+    #[arg(value_name = "NEW")]
     pub new: PathBuf,
+    /// Write everything into this file too, as one page of HTML
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Exit with 10 if they differ
+    #[arg(long)]
+    pub exit_code: bool,
+    /// The architecture of images [default: what the manifest beside each says, else this machine's]
+    #[arg(long, value_name = "ARCH", value_parser = arch)]
+    pub arch: Option<Arch>,
 }
 
 /// `kiln outdated`

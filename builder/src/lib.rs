@@ -30,6 +30,8 @@ pub mod audit;
 pub mod lint;
 pub mod qemu;
 pub mod verify;
+pub mod compare;
+pub(crate) mod markup;
 pub mod registry;
 
 pub(crate) mod address;

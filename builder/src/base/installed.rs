@@ -2,7 +2,7 @@
 //! version alone.
 
 use crate::base::Component;
-use crate::base::packages::{Named, purl};
+use crate::base::packages::{Named, OWN_PACKAGE, purl};
 use crate::base::stanza::{Stanza, stanzas};
 use crate::tree::Tree;
 
@@ -20,13 +20,11 @@ pub(super) fn components(release: &str, tree: &Tree) -> Vec<Component> {
     let system = tree.os_release("ID").unwrap_or_default();
     let component = |package: &Stanza| {
         let name = package.get("package");
-        // "name (version)" where the source has another version.
-        let source = package.get("source").split(' ').next().filter(|source| !source.is_empty());
         let named = Named {
             name,
             version: package.get("version"),
             architecture: package.get("architecture"),
-            source: source.unwrap_or(name),
+            source: source(package).unwrap_or(name),
         };
         Component {
             name: name.to_owned(),
@@ -47,6 +45,38 @@ pub(super) fn missing<'a>(tree: &Tree, needs: &'a [String]) -> Vec<&'a str> {
     let packages = installed(tree);
     let is_there = |name: &&str| packages.is_empty() || packages.iter().any(|it| it.get("package") == *name);
     needs.iter().map(String::as_str).filter(|name| !is_there(name)).collect()
+}
+
+/// A package that an image has.
+#[derive(Debug)]
+pub struct InstalledPackage {
+    /// Its name.
+    pub name: String,
+    /// Its version, with epoch and revision.
+    pub version: String,
+    /// The name of its source package.
+    pub source: String,
+}
+
+/// Every installed package but Kiln's own; `None` where no database tells.
+pub(crate) fn packages(tree: &Tree) -> Option<Vec<InstalledPackage>> {
+    tree.file(STATUS)?;
+    let package = |package: &Stanza| {
+        let name = package.get("package");
+        let source = source(package).unwrap_or(name);
+        InstalledPackage {
+            name: name.to_owned(),
+            version: package.get("version").to_owned(),
+            source: source.to_owned(),
+        }
+    };
+    let own = |package: &&Stanza| package.get("package") != OWN_PACKAGE;
+    Some(installed(tree).iter().filter(own).map(package).collect())
+}
+
+/// The source of a package, where its name is another one: "name (version)" where that has another version.
+fn source(package: &Stanza) -> Option<&str> {
+    package.get("source").split(' ').next().filter(|source| !source.is_empty())
 }
 
 fn installed(tree: &Tree) -> Vec<Stanza> {

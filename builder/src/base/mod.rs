@@ -42,6 +42,7 @@ use crate::progress::Progress;
 use crate::store::Store;
 
 pub use given_root::LockedRootfs;
+pub use installed::InstalledPackage;
 pub use locked::{BaseSection, LockedBase, Pin, Sections};
 pub use options::{ALLOW_EXPIRED_FLAG, BaseOption, Options};
 pub use packages::{LockedPackage, LockedPackages};

@@ -8,6 +8,9 @@ use crate::definition::snapshot::Snapshot;
 use crate::digest::Digest;
 use crate::purl::encode;
 
+/// The only package of an image that no archive has: Kiln makes it.
+pub(crate) const OWN_PACKAGE: &str = "kiln-initrd";
+
 /// Packages, pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedPackages {

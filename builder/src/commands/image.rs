@@ -1,31 +1,28 @@
-//! Which image a command means: a file, or one of a build's output folder.
+//! Which image a command means: a file, or one of a build's output folder; and what is in it.
 
 use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use tempfile::TempDir;
 
 use crate::definition::plan::Arch;
-use crate::error::{Error, ErrorKind, Result};
-use crate::lock::LockedArtifact;
-use crate::output::sums::Sum;
-use crate::provenance::MANIFEST;
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::progress::Progress;
+use crate::provenance::{Finished, MANIFEST};
+use crate::store::Store;
+use crate::verify::{self, Subject};
 
-/// The members of a manifest that count for a command on an image.
-#[derive(Debug, Deserialize)]
-pub(super) struct Manifest {
-    arch: Arch,
-    pub(super) artifacts: Vec<LockedArtifact>,
-    outputs: Vec<Sum>,
-}
+/// The file that makes a folder an OCI layout.
+const LAYOUT: &str = "oci-layout";
+/// Outputs that hold the whole image, the best first.
+const BEST: [&str; 4] = [".raw", ".qcow2", ".vhd", "-oci/oci-layout"];
 
 /// An image.
 #[derive(Debug)]
 pub(super) struct Named {
     pub(super) path: PathBuf,
     /// The manifest beside it, if that names it.
-    pub(super) manifest: Option<Manifest>,
+    pub(super) manifest: Option<Finished>,
 }
 
 impl Named {
@@ -70,11 +67,73 @@ pub(super) fn named(
         _ => path.to_owned(),
     };
     let names =
-        |manifest: &Manifest| manifest.outputs.iter().any(|sum| folder.join(&sum.file).starts_with(&found));
+        |manifest: &Finished| manifest.outputs.iter().any(|sum| folder.join(&sum.file).starts_with(&found));
     let manifest = manifest.filter(names);
     Ok(Named { path: found, manifest })
 }
 
-fn manifest(folder: &Path) -> Option<Manifest> {
-    serde_json::from_reader(BufReader::new(File::open(folder.join(MANIFEST)).ok()?)).ok()
+fn manifest(folder: &Path) -> Option<Finished> {
+    Finished::read(&folder.join(MANIFEST)).ok()
+}
+
+/// What is in an image. It refers to files in a temporary folder.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) subject: Subject,
+    pub(super) spool: TempDir,
+}
+
+impl Named {
+    /// Reads the image.
+    pub(super) fn open(&self, arch: Option<Arch>, progress: &Progress) -> Result<Opened> {
+        let spool = tempfile::Builder::new()
+            .prefix("kiln-image-")
+            .tempdir()
+            .at("making a folder in", std::env::temp_dir())?;
+        let store = Store::open(&spool.path().join("store"))?;
+        let path = if self.path.is_dir() { packed(&self.path, spool.path())? } else { self.path.clone() };
+        let title = self.path.display().to_string();
+        let _step = progress.step(&format!("reading {title}"));
+        let arch = arch.unwrap_or_else(|| self.arch());
+        let subject = verify::read(&path, &title, arch, &store, spool.path())?;
+        Ok(Opened { subject, spool })
+    }
+}
+
+/// Whether a folder is an image by itself.
+pub(super) fn is_layout(path: &Path) -> bool {
+    path.join(LAYOUT).is_file()
+}
+
+/// The file of an output folder that holds the whole image.
+pub(super) fn whole(folder: &Path, files: &[String]) -> Result<PathBuf> {
+    let found = BEST.iter().find_map(|ending| files.iter().find(|file| file.ends_with(ending)));
+    let found = found.ok_or_else(|| {
+        Error::new(ErrorKind::Usage, format!("{} has no output that can be read", folder.display()))
+            .help("build the output raw, qcow2 or oci")
+    })?;
+    Ok(folder.join(found.trim_end_matches("/oci-layout")))
+}
+
+/// The files of a layout as an archive, which the readers of given roots read. Links are not followed, so
+/// nothing outside of the folder is read.
+fn packed(layout: &Path, spool: &Path) -> Result<PathBuf> {
+    let path = spool.join("layout.tar");
+    let mut tar = tar::Builder::new(File::create(&path).at("creating", &path)?);
+    tar.sparse(false);
+    let mut folders = vec![layout.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().at("reading", &folder)? {
+            let entry = entry.at("reading", &folder)?;
+            let (own, kind) = (entry.path(), entry.file_type().at("reading", entry.path())?);
+            if kind.is_dir() {
+                folders.push(own);
+            } else if kind.is_file() {
+                let name = own.strip_prefix(layout).unwrap_or(&own).to_owned();
+                tar.append_path_with_name(&own, name).at("reading", &own)?;
+            }
+        }
+    }
+    tar.finish().at("writing", &path)?;
+    Ok(path)
 }

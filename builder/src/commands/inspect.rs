@@ -1,65 +1,30 @@
 //! `kiln inspect`
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use indicatif::DecimalBytes;
-use serde::{Deserialize, Serialize};
 
 use super::Terminal;
-use crate::base::LockedPackage;
 use crate::cli::InspectArgs;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::lock::LockedArtifact;
 use crate::output::sums::{self, Sum};
-use crate::provenance::{MANIFEST, SBOM, SUMS};
-
-/// The members of a manifest that are shown.
-#[derive(Debug, Deserialize, Serialize)]
-struct Manifest {
-    name: String,
-    identity: Digest,
-    variables: BTreeMap<String, String>,
-    layers: Vec<Layer>,
-    artifacts: Vec<LockedArtifact>,
-    packages: Vec<LockedPackage>,
-    tools: BTreeMap<String, String>,
-    outputs: Vec<Sum>,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-struct Layer {
-    name: String,
-    #[serde(rename = "diffID")]
-    diff_id: Digest,
-    size: u64,
-}
+use crate::provenance::{Finished, MANIFEST, SBOM, SUMS};
 
 /// Shows the contents of a built image; with `--verify` compares every file with the list of digests.
 pub fn run(args: &InspectArgs, terminal: &Terminal) -> Result<()> {
     let path = if args.image.is_dir() { args.image.join(MANIFEST) } else { args.image.clone() };
-    let manifest = read(&path)?;
+    let manifest = Finished::read(&path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let verified = if args.verify { Some(verify(&manifest, folder)?) } else { None };
     terminal.show(&manifest, |manifest| text(manifest, verified))
 }
 
-fn read(path: &PathBuf) -> Result<Manifest> {
-    let file = File::open(path).map_err(|error| {
-        Error::io("opening", path, &error).help("name the output folder of a build, such as out")
-    })?;
-    serde_json::from_reader(BufReader::new(file)).map_err(|error| {
-        Error::new(ErrorKind::Verification, format!("{} is not a manifest: {error}", path.display()))
-            .help("name a manifest.json that kiln build wrote")
-    })
-}
-
 /// Compares all files, the manifest and the SBOM among them, with the list of digests, and that with the
 /// manifest. Returns how many there are.
-fn verify(manifest: &Manifest, folder: &Path) -> Result<usize> {
+fn verify(manifest: &Finished, folder: &Path) -> Result<usize> {
     let path = folder.join(SUMS);
     let list = fs::read_to_string(&path).at("reading", &path)?;
     let listed = sums::parse(&list).map_err(|line| {
@@ -83,7 +48,7 @@ fn verify(manifest: &Manifest, folder: &Path) -> Result<usize> {
         .help("build again, or copy them again"))
 }
 
-fn text(manifest: &Manifest, verified: Option<usize>) -> String {
+fn text(manifest: &Finished, verified: Option<usize>) -> String {
     let mut lines = vec![format!("{} {}", manifest.name, manifest.identity)];
     lines.extend(manifest.layers.iter().map(|layer| {
         format!("layer    {:<16} {:>10}  {}", layer.name, DecimalBytes(layer.size).to_string(), layer.diff_id)

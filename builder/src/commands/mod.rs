@@ -43,7 +43,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Fetch(args) => fetch::run(args, progress, &terminal),
         Verb::Mirror(verb) => return mirror::run(verb, progress, &terminal),
         Verb::Layer(verb) => return layer::run(verb, &terminal),
-        Verb::Diff(args) => diff::run(args, &terminal),
+        Verb::Diff(args) => return diff::run(args, &progress, &terminal),
         Verb::Outdated(args) => return outdated::run(args, progress, &terminal),
         Verb::Audit(args) => return audit::run(args, &progress, &terminal),
         Verb::Plan(args) => plan::run(args, &terminal),

@@ -6,7 +6,7 @@ use super::{Open, Terminal, earlier_lock, resolve, warn};
 use crate::base::BaseRequest;
 use crate::cli::OutdatedArgs;
 use crate::error::{FOUND, Result};
-use crate::lock::diff::Diff;
+use crate::lock::diff::{Diff, Pins};
 use crate::lock::update::{Policy, update};
 use crate::pipeline::session::{Session, no_lock};
 use crate::progress::Progress;
@@ -20,7 +20,7 @@ pub fn run(args: &OutdatedArgs, progress: Progress, terminal: &Terminal) -> Resu
     let policy = Policy { upgrade_packages: true, ..Policy::default() };
     let lock_base = |request: &BaseRequest<'_>| session.lock_base(request);
     let new = update(&resolved.plan, Some(&old), &policy, &session.fetcher()?, lock_base)?;
-    let mut diff = Diff::of(&old, &new);
+    let mut diff = Diff::of(&Pins::from(&old), &Pins::from(&new));
     // A newer list with the same packages is nothing to move to.
     diff.settings.retain(|change| change.name != "snapshot");
     terminal.show(&diff, |diff| match diff.is_empty() {

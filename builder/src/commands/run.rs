@@ -322,7 +322,10 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         let digest = crate::digest::Digest::of(b"");
         let output = |file: &str| json!({"file": file, "size": 0, "sha256": digest});
-        let manifest = json!({"arch": "arm64", "artifacts": [], "outputs": [output("a.raw"), output("a-pxe/boot.ipxe")]});
+        let manifest = json!({
+            "name": "a", "arch": "arm64", "identity": digest, "variables": {}, "kernel": null, "layers": [],
+            "artifacts": [], "packages": [], "tools": {}, "outputs": [output("a.raw"), output("a-pxe/boot.ipxe")]
+        });
         std::fs::write(path(crate::provenance::MANIFEST), manifest.to_string()).unwrap();
         std::fs::create_dir(path("a-pxe")).unwrap();
         for file in ["a.raw", "other.raw", "a-pxe/boot.ipxe"] {

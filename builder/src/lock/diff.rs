@@ -1,7 +1,7 @@
-//! The difference between two locks, as a reviewer reads it.
+//! The difference between the pins of two images, as a reviewer reads it.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use indicatif::DecimalBytes;
@@ -9,10 +9,35 @@ use serde::Serialize;
 
 use super::preload::LockedImage;
 use super::{Lock, LockedArtifact};
-use crate::base::{LockedPackage, versions as package_versions};
+use crate::base::{InstalledPackage, LockedPackage, versions as package_versions};
 use crate::digest::Digest;
 
-/// Everything in which two locks differ.
+/// What is pinned of an image. Of what is `None` nothing is known.
+#[derive(Debug, Default)]
+pub struct Pins {
+    /// Values of the image itself, and of a base without packages.
+    pub settings: BTreeMap<String, String>,
+    /// Files that layers fetch.
+    pub artifacts: Option<Vec<LockedArtifact>>,
+    /// Container images that are preloaded.
+    pub images: Option<Vec<LockedImage>>,
+    /// Packages of the distribution.
+    pub packages: Option<Vec<Package>>,
+}
+
+/// A package, as a lock or the database of an image knows it.
+#[derive(Debug)]
+pub struct Package {
+    name: String,
+    version: String,
+    source: String,
+    /// Length and digest of its file, of which an image does not know.
+    file: Option<(u64, Digest)>,
+    /// Whether it is installed; otherwise only files are taken out of it.
+    pub is_installed: bool,
+}
+
+/// Everything in which the pins of two images differ.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Diff {
     /// Values of the lock itself, and of a base without packages.
@@ -23,8 +48,8 @@ pub struct Diff {
     pub images: Vec<Change>,
     /// Packages of the distribution, by their source packages.
     pub packages: Vec<Change>,
-    /// The length of all packages in bytes, before and after.
-    pub package_bytes: (u64, u64),
+    /// The length of all packages in bytes, before and after, if both are known.
+    pub package_bytes: Option<(u64, u64)>,
 }
 
 /// A difference.
@@ -68,23 +93,41 @@ const WORDS: [(What, &str); 5] = [
 ];
 
 impl Diff {
-    /// What leads from `old` to `new`.
-    pub fn of(old: &Lock, new: &Lock) -> Self {
-        let bytes = |lock: &Lock| lock.base.packages().iter().map(|package| package.size).sum();
-        Self {
-            settings: settings(old, new),
-            parts: parts(old, new),
-            images: images(old, new),
-            packages: packages(old.base.packages(), new.base.packages()),
-            package_bytes: (bytes(old), bytes(new)),
+    /// What leads from `old` to `new`, of what is known of both.
+    pub fn of(old: &Pins, new: &Pins) -> Self {
+        fn of<T>(
+            old: &Option<Vec<T>>,
+            new: &Option<Vec<T>>,
+            list: impl Fn(&[T], &[T]) -> Vec<Change>,
+        ) -> Vec<Change> {
+            old.as_ref().zip(new.as_ref()).map(|(old, new)| list(old, new)).unwrap_or_default()
         }
+        let bytes = |pins: &Pins| {
+            let mut sizes = pins.packages.iter().flatten().map(|package| package.file.map(|(size, _)| size));
+            sizes.try_fold(0, |sum, size| Some(sum + size?))
+        };
+        Self {
+            settings: changed_values(&old.settings, &new.settings),
+            parts: of(&old.artifacts, &new.artifacts, parts),
+            images: of(&old.images, &new.images, images),
+            packages: of(&old.packages, &new.packages, packages),
+            package_bytes: bytes(old).zip(bytes(new)),
+        }
+    }
+
+    /// Its lists, with their titles.
+    pub fn lists(&self) -> [(&'static str, &[Change]); 4] {
+        [
+            ("base", &self.settings),
+            ("parts", &self.parts),
+            ("container images", &self.images),
+            ("packages", &self.packages),
+        ]
     }
 
     /// Whether there is no difference.
     pub fn is_empty(&self) -> bool {
-        [&self.settings, &self.parts, &self.images, &self.packages]
-            .iter()
-            .all(|changes| changes.is_empty())
+        self.lists().iter().all(|(_, changes)| changes.is_empty())
     }
 }
 
@@ -93,38 +136,48 @@ impl fmt::Display for Diff {
         if self.is_empty() {
             return f.write_str("no difference");
         }
-        let (before, after) = self.package_bytes;
-        let sizes = format!("; {} -> {}", DecimalBytes(before), DecimalBytes(after));
-        let lists = [
-            ("base", &self.settings, String::new()),
-            ("parts", &self.parts, String::new()),
-            ("container images", &self.images, String::new()),
-            ("packages", &self.packages, sizes),
-        ];
         let mut first = true;
-        for (title, changes, sizes) in lists.iter().filter(|(_, changes, _)| !changes.is_empty()) {
+        for (title, changes) in self.lists().iter().filter(|(_, changes)| !changes.is_empty()) {
             let end = if std::mem::take(&mut first) { "" } else { "\n" };
-            write!(f, "{end}{title}: {}{sizes}", counts(changes))?;
-            let width = changes.iter().map(|change| change.name.len()).max().unwrap_or_default();
-            for change in *changes {
-                write!(f, "\n  {:<8} {:<width$}  {}", change.what.word(), change.name, change.versions())?;
-                if !change.of.is_empty() {
-                    write!(f, "  ({})", change.of.join(", "))?;
-                }
+            write!(f, "{end}{title}: {}", counts(changes))?;
+            if let ("packages", Some((before, after))) = (*title, self.package_bytes) {
+                write!(f, "; {} -> {}", DecimalBytes(before), DecimalBytes(after))?;
             }
+            f.write_str(&lines(changes))?;
         }
         Ok(())
     }
 }
 
-fn counts(changes: &[Change]) -> String {
-    let count = |what: What| changes.iter().filter(|change| change.what == what).count();
+/// Changes as lines, each behind a line feed.
+pub fn lines(changes: &[Change]) -> String {
+    let width = changes.iter().map(|change| change.name.len()).max().unwrap_or_default();
+    let mut text = String::new();
+    for change in changes {
+        let line = format!("{:<8} {:<width$}  {}", change.what.word(), change.name, change.versions());
+        text.push_str(&format!("\n  {}", line.trim_end()));
+        if !change.of.is_empty() {
+            text.push_str(&format!("  ({})", change.of.join(", ")));
+        }
+    }
+    text
+}
+
+/// "2 up, 1 added"
+pub fn counts(changes: &[Change]) -> String {
+    counts_of(changes.iter().map(|change| change.what))
+}
+
+/// "2 up, 1 added"
+pub fn counts_of(kinds: impl Iterator<Item = What> + Clone) -> String {
+    let count = |what: What| kinds.clone().filter(|kind| *kind == what).count();
     let counted = WORDS.iter().map(|(what, word)| (count(*what), word)).filter(|(count, _)| *count > 0);
     counted.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
 }
 
 impl Change {
-    fn new(name: String, from: Option<String>, to: Option<String>, order: Option<Ordering>) -> Self {
+    /// Of what has the value `from` and then `to`; `order` compares them where they are versions.
+    pub fn new(name: String, from: Option<String>, to: Option<String>, order: Option<Ordering>) -> Self {
         let what = match (&from, &to, order) {
             (None, _, _) => What::Added,
             (_, None, _) => What::Removed,
@@ -135,7 +188,8 @@ impl Change {
         Self { what, name, of: Vec::new(), from, to }
     }
 
-    fn versions(&self) -> String {
+    /// "1 -> 2"
+    pub fn versions(&self) -> String {
         match (&self.from, &self.to) {
             (Some(from), Some(to)) => format!("{from} -> {to}"),
             (Some(one), None) | (None, Some(one)) => one.clone(),
@@ -145,7 +199,8 @@ impl Change {
 }
 
 impl What {
-    fn word(self) -> &'static str {
+    /// Its name in text.
+    pub fn word(self) -> &'static str {
         WORDS.iter().find(|(what, _)| *what == self).map_or("", |(_, word)| *word)
     }
 }
@@ -166,38 +221,63 @@ fn pairs<'a, T>(
     pairs
 }
 
-fn settings(old: &Lock, new: &Lock) -> Vec<Change> {
-    let values = |lock: &Lock| {
-        let mut values = vec![
-            ("image".to_owned(), lock.image.clone()),
-            ("architecture".to_owned(), lock.arch.name().to_owned()),
-        ];
-        values.extend(lock.base.snapshot().map(|time| ("snapshot".to_owned(), time.to_string())));
-        if lock.base.packages().is_empty() {
-            values.extend(lock.base.pins().map(|pin| (pin.name.into_owned(), pin.version.into_owned())));
-        }
-        values
-    };
-    let (old, new) = (values(old), values(new));
-    let changed = pairs(&old, &new, |(name, _)| name.clone())
-        .into_iter()
-        .filter(|(_, (from, to))| from != to);
-    let value = |pair: Option<&(String, String)>| pair.map(|(_, value)| value.clone());
+/// Values by name that are not the same.
+pub fn changed_values(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<Change> {
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let changed = names.into_iter().map(|name| (name, old.get(name), new.get(name)));
     changed
-        .map(|(name, (from, to))| Change::new(name, value(from), value(to), None))
+        .filter(|(_, from, to)| from != to)
+        .map(|(name, from, to)| Change::new(name.clone(), from.cloned(), to.cloned(), None))
         .collect()
 }
 
-fn parts(old: &Lock, new: &Lock) -> Vec<Change> {
+impl From<&Lock> for Pins {
+    fn from(lock: &Lock) -> Self {
+        let mut settings = BTreeMap::from([
+            ("image".to_owned(), lock.image.clone()),
+            ("architecture".to_owned(), lock.arch.name().to_owned()),
+        ]);
+        settings.extend(lock.base.snapshot().map(|time| ("snapshot".to_owned(), time.to_string())));
+        if lock.base.packages().is_empty() {
+            settings.extend(lock.base.pins().map(|pin| (pin.name.into_owned(), pin.version.into_owned())));
+        }
+        Self {
+            settings,
+            artifacts: Some(lock.artifacts.clone()),
+            images: Some(lock.preload.clone()),
+            packages: Some(lock.base.packages().iter().map(Package::from).collect()),
+        }
+    }
+}
+
+impl From<&LockedPackage> for Package {
+    fn from(package: &LockedPackage) -> Self {
+        Self {
+            name: package.name.clone(),
+            version: package.version.clone(),
+            source: package.source.clone(),
+            file: Some((package.size, package.sha256)),
+            is_installed: package.install,
+        }
+    }
+}
+
+impl From<InstalledPackage> for Package {
+    fn from(InstalledPackage { name, version, source }: InstalledPackage) -> Self {
+        Self { name, version, source, file: None, is_installed: true }
+    }
+}
+
+fn parts(old: &[LockedArtifact], new: &[LockedArtifact]) -> Vec<Change> {
     // The length of a part may become known later.
     let identity = |pin: &LockedArtifact| (pin.version.clone(), pin.url.clone(), pin.sha256);
-    let all = pairs(&old.artifacts, &new.artifacts, |pin| format!("{}/{}", pin.layer, pin.name));
+    let all = pairs(old, new, |pin| format!("{}/{}", pin.layer, pin.name));
     let changed = all.into_iter().filter(|(_, (from, to))| from.map(identity) != to.map(identity));
     let mut changes: Vec<Change> = changed
         .map(|(name, (from, to))| {
             let order = from.zip(to).and_then(|(from, to)| semantic_order(&from.version, &to.version));
             let [from, to] =
-                versions([from, to].map(|pin| pin.map(|pin| (pin.version.as_str(), &pin.sha256))));
+                versions([from, to].map(|pin| pin.map(|pin| (pin.version.as_str(), Some(&pin.sha256)))));
             Change::new(name, from, to, order)
         })
         .collect();
@@ -206,20 +286,20 @@ fn parts(old: &Lock, new: &Lock) -> Vec<Change> {
 }
 
 /// Images by their names without tags, which are their versions.
-fn images(old: &Lock, new: &Lock) -> Vec<Change> {
+fn images(old: &[LockedImage], new: &[LockedImage]) -> Vec<Change> {
     let split = |pin: &LockedImage| match pin.reference.rsplit_once(':') {
         Some((name, tag)) => (name.to_owned(), tag.to_owned()),
         None => (pin.reference.clone(), String::new()),
     };
     let counted = |pins: &[LockedImage], name: &str| pins.iter().filter(|pin| split(pin).0 == name).count();
     // Two of one name in a lock are two images.
-    let is_one = |name: &str| counted(&old.preload, name) < 2 && counted(&new.preload, name) < 2;
+    let is_one = |name: &str| counted(old, name) < 2 && counted(new, name) < 2;
     let title = |pin: &LockedImage| {
         let (name, _) = split(pin);
         if is_one(&name) { name } else { pin.reference.clone() }
     };
     let identity = |pin: &LockedImage| (pin.reference.clone(), pin.from.clone(), pin.sha256);
-    let all = pairs(&old.preload, &new.preload, title);
+    let all = pairs(old, new, title);
     let changed = all.into_iter().filter(|(_, (from, to))| from.map(identity) != to.map(identity));
     changed
         .map(|(name, pins)| {
@@ -227,7 +307,7 @@ fn images(old: &Lock, new: &Lock) -> Vec<Change> {
             let order = tags[0].as_ref().zip(tags[1].as_ref());
             let order = order.and_then(|(from, to)| semantic_order(from, to)).filter(|order| order.is_ne());
             let both = [tags[0].as_deref().zip(pins.0), tags[1].as_deref().zip(pins.1)];
-            let [from, to] = versions(both.map(|both| both.map(|(tag, pin)| (tag, &pin.sha256))));
+            let [from, to] = versions(both.map(|both| both.map(|(tag, pin)| (tag, Some(&pin.sha256)))));
             Change::new(name, from, to, order)
         })
         .collect()
@@ -239,12 +319,12 @@ fn semantic_order(from: &str, to: &str) -> Option<Ordering> {
 }
 
 /// The versions of two pins; with the beginnings of their digests if the versions say nothing.
-fn versions(pins: [Option<(&str, &Digest)>; 2]) -> [Option<String>; 2] {
+fn versions(pins: [Option<(&str, Option<&Digest>)>; 2]) -> [Option<String>; 2] {
     let is_same = matches!(pins, [Some((from, _)), Some((to, _))] if from == to);
     pins.map(|pin| {
-        pin.map(|(version, sha256)| match is_same {
-            true => format!("{version} {:.19}", sha256.to_string()),
-            false => version.to_owned(),
+        pin.map(|(version, sha256)| match sha256.filter(|_| is_same) {
+            Some(sha256) => format!("{version} {:.19}", sha256.to_string()),
+            None => version.to_owned(),
         })
     })
 }
@@ -253,8 +333,11 @@ fn versions(pins: [Option<(&str, &Digest)>; 2]) -> [Option<String>; 2] {
 type Key = (What, String, Option<String>, Option<String>);
 
 /// Binary packages of one source that change alike are one change.
-fn packages(old: &[LockedPackage], new: &[LockedPackage]) -> Vec<Change> {
-    let identity = |package: &LockedPackage| (package.version.clone(), package.sha256);
+fn packages(old: &[Package], new: &[Package]) -> Vec<Change> {
+    // Where the one side knows no digests, the versions decide.
+    let has_digests = [old, new].iter().all(|side| side.iter().all(|package| package.file.is_some()));
+    let sha256 = |package: &Package| package.file.map(|(_, sha256)| sha256).filter(|_| has_digests);
+    let identity = |package: &Package| (package.version.clone(), sha256(package));
     let mut changes: BTreeMap<Key, Vec<String>> = BTreeMap::new();
     for (name, (from, to)) in pairs(old, new, |package| package.name.clone()) {
         if from.map(identity) == to.map(identity) {
@@ -262,9 +345,9 @@ fn packages(old: &[LockedPackage], new: &[LockedPackage]) -> Vec<Change> {
         }
         let source = from.or(to).map_or(&name, |package| &package.source).clone();
         let order = from.zip(to).map(|(from, to)| package_versions::compare(&from.version, &to.version));
-        let [from, to] = versions(
-            [from, to].map(|package| package.map(|package| (package.version.as_str(), &package.sha256))),
-        );
+        let [from, to] = versions([from, to].map(|package| {
+            package.map(|package| (package.version.as_str(), package.file.as_ref().map(|(_, sha256)| sha256)))
+        }));
         let Change { what, name: source, from, to, .. } = Change::new(source, from, to, order);
         changes.entry((what, source, from, to)).or_default().push(name);
     }
@@ -279,10 +362,10 @@ fn packages(old: &[LockedPackage], new: &[LockedPackage]) -> Vec<Change> {
 mod tests {
     use super::*;
 
-    fn lock(text: &str) -> Lock {
+    fn lock(text: &str) -> Pins {
         let head = "schema = 1\nimage = 'x'\narch = 'amd64'\n[base]\ndistribution = 'debian'\nsuite = 'trixie'\n\
                     install = []\nextract = []\n";
-        toml::from_str(&format!("{head}{text}")).unwrap()
+        Pins::from(&toml::from_str::<Lock>(&format!("{head}{text}")).unwrap())
     }
 
     fn package(name: &str, source: &str, version: &str, bytes: &str) -> String {

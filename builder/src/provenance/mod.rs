@@ -1,5 +1,6 @@
 //! 8. The contents of the image and their origin: `manifest.json`, the SBOM, `SHA256SUMS`.
 
+mod finished;
 mod manifest;
 mod sbom;
 
@@ -14,6 +15,8 @@ use crate::lock::LockedArtifact;
 use crate::lock::preload::LockedImage;
 use crate::output::sums::{self, Sum};
 use crate::part::Parts;
+
+pub use finished::{Finished, FinishedKernel, FinishedLayer};
 
 /// The pins of a lock.
 #[derive(Debug, Clone, Copy)]

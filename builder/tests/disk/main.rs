@@ -224,6 +224,42 @@ fn an_installer_has_the_disk_its_block_map_and_arguments_that_fit_both() {
 }
 
 #[test]
+fn diff_compares_finished_images_whatever_their_form() {
+    if !have("diff", &["mksquashfs", "mke2fs", "sqfs2tar", "mtype", "qemu-img"]) {
+        return;
+    }
+    let image = |text: &str| {
+        let mut bench = Bench::new();
+        for (path, text) in [("etc/app.conf", text), ("usr/lib/os-release", "ID=debian\n")] {
+            bench.tree.insert(path, Entry::file(Body::inline(text.as_bytes()), 0o640));
+        }
+        bench.tree.complete();
+        bench.write("raw");
+        bench.write("qcow2");
+        bench
+    };
+    let (one, other) = (image("key = 1\n"), image("key = 2\n"));
+    let path = |bench: &Bench, output: &str| bench.path(&format!("out/test-node.{output}"));
+    let diff = |from: &Path, to: &Path, more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kiln"));
+        let output = command.arg("diff").args(more).args([from, to]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (raw, qcow2) = (path(&one, "raw"), path(&one, "qcow2"));
+    let (code, same) = diff(&raw, &qcow2, &["--exit-code"]);
+    assert!(code == Some(0) && same.starts_with("no difference\n"), "{same}");
+    let html = one.path("diff.html");
+    let (code, text_) = diff(&raw, &path(&other, "qcow2"), &["--exit-code", "--html", text(&html)]);
+    assert_eq!(code, Some(10), "{text_}");
+    assert!(text_.contains("\n  changed  /etc/app.conf  content\n"), "{text_}");
+    assert!(fs::read_to_string(html).unwrap().contains("<td>/etc/app.conf</td>"));
+    let (code, json) = diff(&raw, &path(&other, "raw"), &["--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &json["files"][0]["aspects"][0]["of"]), (Some(0), &serde_json::json!("content")));
+    assert_eq!(diff(&one.path("nothing.raw"), &raw, &[]).0, Some(9));
+}
+
+#[test]
 fn a_fault_is_found_in_the_finished_disk_whatever_its_form() {
     if !have("verify", &["mksquashfs", "mke2fs", "sqfs2tar", "mtype", "qemu-img"]) {
         return;
@@ -313,7 +349,13 @@ fn the_root_keeps_owners_modes_links_and_names() {
     if !have("root", &["mksquashfs", "unsquashfs"]) {
         return;
     }
-    let bench = Bench::new();
+    let mut bench = Bench::new();
+    let targets = ["/usr/share/ő.crt".to_owned(), format!("/usr/{}", "far/".repeat(40)), "ő/x".to_owned()];
+    for (number, target) in targets.iter().enumerate() {
+        bench.tree.insert(format!("usr/bin/to-{number}"), Entry::symlink(target.clone()));
+        let long = format!("usr/bin/{}-{number}", "from-ő".repeat(30));
+        bench.tree.insert(long, Entry::symlink(target.clone()));
+    }
     let root = kept_root(&bench);
     let listing = run("unsquashfs", &["-lln", text(&root)]);
     let has =
@@ -323,6 +365,10 @@ fn the_root_keeps_owners_modes_links_and_names() {
     assert!(has("drwx------ 1000/1000", "squashfs-root/home/user"), "{listing}");
     assert!(has("lrwxrwxrwx 0/0", "squashfs-root/usr/bin/link -> shared"), "{listing}");
     assert!(has("-rw------- 0/0", &"long-".repeat(40)), "{listing}");
+    for target in targets {
+        let found = listing.lines().filter(|line| line.ends_with(&format!(" -> {target}"))).count();
+        assert_eq!(found, 2, "{target} in {listing}");
+    }
     assert_eq!(
         listing.lines().filter(|line| line.contains("squashfs-root")).count(),
         bench.tree.entries.len() + 1

@@ -7,9 +7,10 @@
 
 use tar::{Builder, EntryType, Header};
 
+use crate::base::packages::OWN_PACKAGE;
 use crate::error::{Error, ErrorKind, Result};
 
-pub(super) const NAME: &str = "kiln-initrd";
+pub(super) const NAME: &str = OWN_PACKAGE;
 /// It never changes as long as its content does not.
 pub(super) const VERSION: &str = "1";
 pub(super) const ARCHITECTURE: &str = "all";

@@ -80,6 +80,45 @@ pub fn unheard<'a>(
     lines
 }
 
+/// What links say of units: who wants them, that they are masked, of what they are another name.
+pub fn states(tree: &Tree) -> BTreeMap<String, String> {
+    let mut states: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for folder in FOLDERS {
+        for (path, entry) in tree.below(folder) {
+            let inside = &path[folder.len() + 1..];
+            let (list, unit) = inside.split_once('/').map_or(("", inside), |(list, unit)| (list, unit));
+            let Some(state) = state(list, unit, entry) else { continue };
+            states.entry(unit.to_owned()).or_default().insert(state);
+        }
+    }
+    states
+        .into_iter()
+        .map(|(unit, states)| (unit, states.into_iter().collect::<Vec<_>>().join(", ")))
+        .collect()
+}
+
+/// What an entry of a folder of units, or of a list of it such as `multi-user.target.wants`, says of `unit`.
+fn state(list: &str, unit: &str, entry: &Entry) -> Option<String> {
+    let target = match &entry.node {
+        Node::Symlink(target) => target.as_str(),
+        // An empty file masks too: systemd.unit(5).
+        Node::File(body) if list.is_empty() && body.is_empty() => MASKED,
+        Node::File(_) | Node::Directory => return None,
+    };
+    let wanted = FOLDER_KEYS
+        .iter()
+        .find_map(|(_, kind)| Some((list.strip_suffix(&format!(".{kind}"))?, kind)));
+    match wanted {
+        Some((by, kind)) => Some(format!("{by} {kind} it")),
+        None if !list.is_empty() => None,
+        None if target == MASKED => Some("masked".to_owned()),
+        None => {
+            let other = target.rsplit('/').next().unwrap_or(target);
+            (other != unit).then(|| format!("another name of {other}"))
+        }
+    }
+}
+
 struct Links<'a> {
     tree: &'a Tree,
     new: Tree,

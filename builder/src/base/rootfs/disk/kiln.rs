@@ -15,6 +15,7 @@ use crate::base::rootfs::{Source, squashfs};
 use crate::error::{IoContext, Result};
 use crate::tree::Tree;
 
+const LOST_AND_FOUND: &str = "lost+found";
 const ROOTS: [&str; 2] = [kind::ROOT_AMD64, kind::ROOT_ARM64];
 
 /// See [`crate::base::rootfs::read_installed`].
@@ -35,7 +36,9 @@ pub(crate) fn read_installed(source: &Source<'_>) -> Result<(Tree, Option<(PathB
     // The tree's bytes are in a tar of its own by now.
     fs::remove_file(&own).at("removing", &own)?;
     if let Some(var) = disk.ok().and_then(|disk| place(&disk, &[kind::VAR])) {
-        let var = Volume::open(&path, var, source)?.tree()?;
+        let mut var = Volume::open(&path, var, source)?.tree()?;
+        // The file system's own, not the image's.
+        var.remove(LOST_AND_FOUND);
         tree.entries
             .extend(var.entries.into_iter().map(|(path, entry)| (format!("var/{path}"), entry)));
     }
