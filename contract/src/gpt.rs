@@ -194,17 +194,34 @@ fn partitions(
 }
 
 impl Table {
-    /// A table that says nothing but these partitions: for tests of code that looks at them alone.
+    /// A table of these partitions, for a disk with sectors of 512 bytes: for tests. [`Table::fit`] says the
+    /// length of the disk.
     #[doc(hidden)]
     pub fn of(partitions: Vec<Partition>) -> Self {
+        const COUNT: usize = 128;
+        let mut entries = vec![0; COUNT * 128];
+        for Partition { number, kind, id, first, last } in &partitions {
+            let entry = &mut entries[(*number as usize - 1) * 128..][..128];
+            entry[..16].copy_from_slice(&guid_bytes(kind).unwrap_or([1; 16]));
+            entry[16..32].copy_from_slice(&guid_bytes(id).unwrap_or_default());
+            entry[32..40].copy_from_slice(&first.to_le_bytes());
+            entry[40..48].copy_from_slice(&last.to_le_bytes());
+        }
+        let mut header = vec![0; HEADER_LEN];
+        header[..8].copy_from_slice(b"EFI PART");
+        header[8..12].copy_from_slice(&0x10000_u32.to_le_bytes());
+        header[12..16].copy_from_slice(&92_u32.to_le_bytes());
+        header[40..48].copy_from_slice(&34_u64.to_le_bytes());
+        header[80..84].copy_from_slice(&128_u32.to_le_bytes());
+        header[84..88].copy_from_slice(&128_u32.to_le_bytes());
         Self {
             side: Side::Primary,
             partitions,
             unprotected: false,
-            plain_mbr: false,
+            plain_mbr: true,
             sector: 512,
-            header: vec![0; HEADER_LEN],
-            entries: vec![0; 128 * 128],
+            header,
+            entries,
             entry_len: 128,
             primary_entries: 2,
         }
@@ -341,6 +358,26 @@ pub fn guid(bytes: &[u8]) -> String {
         text.push_str(&format!("{:02x}", bytes[index]));
     }
     text
+}
+
+/// The bytes of a GUID, as [`guid`] reads them.
+pub fn guid_bytes(text: &str) -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    let mut at = 0;
+    for (position, group) in text.split('-').enumerate() {
+        let length = [4, 2, 2, 2, 6].get(position).filter(|length| group.len() == **length * 2)?;
+        let part = &mut bytes[at..at + length];
+        for (byte, from) in part.iter_mut().zip((0..).step_by(2)) {
+            let digits = group.get(from..from + 2)?;
+            let is_number = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            *byte = u8::from_str_radix(digits, 16).ok().filter(|_| is_number)?;
+        }
+        if position < 3 {
+            part.reverse();
+        }
+        at += length;
+    }
+    (at == bytes.len()).then_some(bytes)
 }
 
 fn read_at(disk: &mut (impl Read + Seek), offset: u64, len: u64) -> Result<Vec<u8>, String> {

@@ -30,7 +30,7 @@ fn table(sector: u64, sectors: u64) -> Table {
     let mut entries = vec![0; 128 * 128];
     for (slot, kind) in [partition_type::ROOT, partition_type::VAR].into_iter().enumerate() {
         let entry = &mut entries[slot * 128..][..128];
-        entry[..16].copy_from_slice(&guid_bytes(kind));
+        entry[..16].copy_from_slice(&guid_bytes(kind).unwrap());
         entry[16..32].fill(slot as u8 + 1);
         let first = grain * (slot as u64 + 1);
         entry[32..40].copy_from_slice(&first.to_le_bytes());
@@ -50,13 +50,6 @@ fn table(sector: u64, sectors: u64) -> Table {
     }
 }
 
-fn guid_bytes(text: &str) -> Vec<u8> {
-    let hex: String = text.split('-').collect();
-    let plain: Vec<u8> =
-        (0..16).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect();
-    [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15].map(|at: usize| plain[at]).to_vec()
-}
-
 fn apply(bytes: &mut [u8], writes: &[Write]) {
     for write in writes {
         bytes[write.offset as usize..][..write.bytes.len()].copy_from_slice(&write.bytes);
@@ -72,6 +65,24 @@ fn forge(bytes: &mut [u8], header: usize, at: usize, value: &[u8]) {
     bytes[header + at..][..value.len()].copy_from_slice(value);
     let crc = header_crc(&bytes[header..header + HEADER_LEN]);
     bytes[header + 16..header + 20].copy_from_slice(&crc.to_le_bytes());
+}
+
+#[test]
+fn a_guid_has_its_bytes_in_the_order_of_the_specification() {
+    let text = "00112233-4455-6677-8899-aabbccddeeff";
+    let bytes = guid_bytes(text).unwrap();
+    assert_eq!(bytes[..8], [0x33, 0x22, 0x11, 0, 0x55, 0x44, 0x77, 0x66]);
+    assert_eq!(guid(&bytes), text);
+    for wrong in [
+        "",
+        "00112233",
+        &text[1..],
+        &format!("{text}-00"),
+        &text.replace('0', "é"),
+        &text.replace("11", "+1"),
+    ] {
+        assert_eq!(guid_bytes(wrong), None, "{wrong}");
+    }
 }
 
 #[test]

@@ -204,11 +204,17 @@ mod tests {
         assert_eq!(other.help, None);
     }
 
-    /// The value of a line of firstboot.service.
+    /// The value of a line that both units of the agent have.
     fn in_unit(name: &str) -> String {
-        let unit = include_str!("../../layers/firstboot/firstboot.service");
-        let value = unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        value.unwrap_or_else(|| panic!("the unit has no {name}")).to_owned()
+        let units = [
+            include_str!("../../layers/firstboot/firstboot.service"),
+            include_str!("../../layers/firstboot/firstboot-install.service"),
+        ];
+        let value =
+            |unit: &'static str| unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        let [run, install] = units.map(|unit| value(unit).unwrap_or_else(|| panic!("a unit has no {name}")));
+        assert_eq!(run, install);
+        run.to_owned()
     }
 
     #[test]

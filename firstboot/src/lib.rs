@@ -25,6 +25,7 @@ pub mod host;
 #[cfg(target_os = "linux")]
 #[expect(clippy::disallowed_methods, reason = "the init runs before there is a host")]
 pub mod initrd;
+pub mod install;
 pub mod instance_data;
 pub mod join;
 pub mod kubernetes;

@@ -143,6 +143,8 @@ mod linux {
     pub const UPTIME: &str = "/proc/uptime";
     /// Whole disks.
     pub const BLOCK: &str = "/sys/block";
+    /// udev's links to disks and partitions.
+    pub const DISK_LINKS: &str = "/dev/disk";
     /// Disks and partitions.
     pub const BLOCK_CLASS: &str = "/sys/class/block";
     pub const BUSES: &str = "/sys/bus";
@@ -191,6 +193,8 @@ mod linux {
     pub const RESOLVED_CONF: &str = "/run/systemd/resolve/resolv.conf";
     /// systemd's credentials for the whole machine.
     pub const SYSTEM_CREDENTIALS: &str = "/run/credentials/@system";
+    /// What udev knows of each device.
+    pub const UDEV_DATA: &str = "/run/udev/data";
     /// systemd-networkd's DHCP leases.
     pub const LEASES: &str = "/run/systemd/netif/leases";
     /// Exists where systemd runs.

@@ -15,6 +15,7 @@ Commands:
   status            Show the progress or the result of the join
   reset             Undo a join
   config validate   Check a node config
+  install           Write a disk image to a disk of this machine, from a system that lives in memory
 
 `firstboot <command> --help` shows the options. Called through a link named kubeadm, it understands
 kubeadm join, kubeadm init, kubeadm reset, kubeadm config validate and kubeadm version.
@@ -120,6 +121,28 @@ Options:
       --config FILE   Same as FILE
 ";
 
+const INSTALL: &str = "\
+Writes a disk image to a disk of this machine, verified while it is read, and reads it back. Without options it does
+what the kernel command line asks for (firstboot.install=SOURCE and others), and restarts the machine.
+
+Usage: firstboot install --image SOURCE [--disk RULE] [options]
+       firstboot install --list
+       firstboot install
+
+Options:
+      --image SOURCE  http(s)://.../NAME.raw.zst, LABEL=VOLUME/path/NAME.raw.zst or an absolute path; .raw.gz and
+                      .raw are taken too. The block map NAME.raw.bmap is beside it
+      --sha256 HEX    The SHA-256 of the block map; plain http needs it
+      --disk RULE     Conditions with commas between them: id=GLOB, serial=GLOB, wwn=GLOB, model=GLOB,
+                      path=/dev/..., bus=nvme|scsi|ata|virtio|usb, size>=100G, size<=2T, smallest, largest.
+                      They must leave one disk; default: the only one without data
+      --overwrite     The disk may hold data
+      --config FILE   The node config of the installed system
+      --report URL    POST there how it goes
+      --dry-run       Say what would be done; change nothing
+      --list          List the disks as rules see them
+";
+
 const KUBEADM: &str = "\
 This kubeadm is firstboot. It understands:
 
@@ -153,6 +176,7 @@ pub fn of(command: &str) -> String {
         "status" => format!("{STATUS}{COMMON}"),
         "reset" => format!("{RESET}{COMMON}"),
         "config" | "config validate" => format!("{CONFIG_VALIDATE}{COMMON}"),
+        "install" => format!("{INSTALL}{COMMON}"),
         "kubeadm" => format!("{KUBEADM}{COMMON}"),
         "version" => format!("{KUBEADM_VERSION}{COMMON}"),
         _ => format!("{OVERVIEW}{COMMON}"),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::help;
 use super::request::{
-    Common, ConfigValidate, Join, KubeadmVersion, Request, Reset, Run, Status, VersionOutput,
+    Common, ConfigValidate, Install, Join, KubeadmVersion, Request, Reset, Run, Status, VersionOutput,
 };
 use super::words::{Word, Words, masked, unexpected, unknown_flag, usage};
 use crate::config::flags::JoinFlags;
@@ -18,7 +18,8 @@ use contract::suggest;
 const KUBEADM: &str = "kubeadm";
 
 /// The agent's commands.
-const COMMANDS: &[&str] = &["run", "join", "init", "preflight", "explain", "status", "reset", "config"];
+const COMMANDS: &[&str] =
+    &["run", "join", "init", "preflight", "explain", "status", "reset", "config", "install"];
 
 /// The commands of the link named kubeadm.
 const KUBEADM_COMMANDS: &[&str] = &["join", "init", "reset", "config", "version"];
@@ -132,6 +133,7 @@ impl Line {
             "status" => self.status(),
             "reset" => self.reset(),
             "config" => self.config(),
+            "install" => self.install(),
             _ => self.kubeadm_version(),
         }
     }
@@ -270,6 +272,18 @@ impl Line {
         Ok(self.done(complete, |common| Request::ConfigValidate(ConfigValidate { common, file })))
     }
 
+    fn install(&mut self) -> Result<Request> {
+        let mut install = Install::default();
+        let complete =
+            self.rest(|flag, words| install_flag(flag, words, &mut install), |word| Err(unexpected(&word)))?;
+        let Install { image, sha256, disk, overwrite, config, report, .. } = &install;
+        let needs_image = [sha256.is_some(), disk.is_some(), *overwrite, config.is_some(), report.is_some()];
+        if complete && image.is_none() && needs_image.contains(&true) {
+            return Err(usage("--image is missing: without it the kernel command line says everything"));
+        }
+        Ok(self.done(complete, |common| Request::Install(Install { common, ..install })))
+    }
+
     fn kubeadm_version(&mut self) -> Result<Request> {
         let mut output = VersionOutput::default();
         let flag = |flag: &str, words: &mut Words| {
@@ -352,6 +366,21 @@ fn reset_flag(flag: &str, words: &mut Words, reset: &mut Reset) -> Taken {
         "ignore-preflight-errors" => reset.ignore_preflight_errors.extend(words.list(flag)?),
         "kubeconfig" => reset.kubeconfig = Some(words.path(flag)?),
         "skip-phases" => reset.skip_phases.extend(words.list(flag)?),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn install_flag(flag: &str, words: &mut Words, install: &mut Install) -> Taken {
+    match flag {
+        "list" => install.list = words.switch(flag)?,
+        "image" => install.image = Some(words.text(flag)?),
+        "sha256" => install.sha256 = Some(words.text(flag)?),
+        "disk" => install.disk = Some(words.text(flag)?),
+        "overwrite" => install.overwrite = words.switch(flag)?,
+        "config" => install.config = Some(words.path(flag)?),
+        "report" => install.report = Some(words.text(flag)?),
+        "dry-run" => install.dry_run = words.switch(flag)?,
         _ => return Ok(false),
     }
     Ok(true)

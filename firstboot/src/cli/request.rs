@@ -31,6 +31,8 @@ pub enum Request {
     Reset(Reset),
     /// Check a node config.
     ConfigValidate(ConfigValidate),
+    /// Write a disk image to a disk.
+    Install(Install),
 }
 
 impl Request {
@@ -52,6 +54,7 @@ impl Request {
             Self::Status(request) => Some(&request.common),
             Self::Reset(request) => Some(&request.common),
             Self::ConfigValidate(request) => Some(&request.common),
+            Self::Install(request) => Some(&request.common),
         }
     }
 
@@ -135,6 +138,29 @@ pub struct ConfigValidate {
     pub common: Common,
     /// The file; none for standard input.
     pub file: Option<PathBuf>,
+}
+
+/// `firstboot install`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Install {
+    /// The options of every command.
+    pub common: Common,
+    /// `--list`: only list the disks.
+    pub list: bool,
+    /// `--image`: where the image is; none for what the kernel command line says.
+    pub image: Option<String>,
+    /// `--sha256`: that of its block map.
+    pub sha256: Option<String>,
+    /// `--disk`: the rule for the disk.
+    pub disk: Option<String>,
+    /// `--overwrite`: the disk may hold data.
+    pub overwrite: bool,
+    /// `--config`: the node config of the installed system.
+    pub config: Option<PathBuf>,
+    /// `--report`: the URL that is told how it goes.
+    pub report: Option<String>,
+    /// `--dry-run`
+    pub dry_run: bool,
 }
 
 /// `kubeadm version`

@@ -1,6 +1,7 @@
 //! The commands of the command line, one file each: they print, and leave the work to [`crate::run`].
 
 pub mod explain;
+pub mod install;
 pub mod preflight;
 pub mod reset;
 pub mod status;
@@ -76,6 +77,7 @@ fn execute(request: &Request, json: bool) -> Result<String> {
         Request::Preflight(request) => preflight::preflight(request, console).map(|()| nothing),
         Request::Explain(request) => explain::explain(request, console),
         Request::Reset(request) => reset::reset(request, console).map(|()| nothing),
+        Request::Install(request) => install::install(request, json),
         Request::KubeadmVersion(request) => version::kubeadm(request),
         Request::Status(request) => {
             let options = status::Options { json, timeline: request.timeline, svg: request.svg.as_deref() };
@@ -96,7 +98,9 @@ mod tests {
 
     #[test]
     fn no_command_works_on_a_root_that_is_not_there() {
-        for line in ["run", "join", "preflight", "explain", "status", "reset --force", "config validate"] {
+        for line in
+            ["run", "join", "preflight", "explain", "status", "reset --force", "config validate", "install"]
+        {
             let words = line.split(' ').chain(["--rootfs", "/nonexistent/root"]).map(OsString::from);
             let request = cli::parse("firstboot".as_ref(), words).unwrap();
             let failure = execute(&request, false).unwrap_err();

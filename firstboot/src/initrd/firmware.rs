@@ -31,6 +31,11 @@ pub fn boot_disk() -> Option<Location> {
     disk
 }
 
+/// The same on a running system, which has the variables in their place.
+pub fn booted_from() -> Option<Location> {
+    current(Path::new(paths::EFI_VARIABLES))
+}
+
 fn current(folder: &Path) -> Option<Location> {
     let number = boot_option::number(&variable(folder, "BootCurrent")?)?;
     boot_option::disk(&variable(folder, &format!("Boot{number:04X}"))?)

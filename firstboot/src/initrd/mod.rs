@@ -16,7 +16,6 @@ pub mod failure;
 pub mod firmware;
 pub mod glob;
 pub mod grow;
-pub mod loops;
 pub mod modules;
 pub mod mounts;
 pub mod place;

@@ -9,7 +9,8 @@ use nix::mount::MsFlags;
 
 use super::disks::{self, Found};
 use super::failure::{Context, Failure, Result};
-use super::{console, grow, loops, mounts};
+use super::{console, grow, mounts};
+use crate::host::loops::{self, Window};
 use contract;
 
 /// The root's file system type.
@@ -40,7 +41,10 @@ pub fn mount(root: &Root<'_>) -> Result<()> {
         Root::Memory(image) => {
             console::say(&format!("root is {}, var is in memory", image.display()));
             complete(image)?;
-            let (device, _open) = loops::attach(image)?;
+            let doing = format!("making a block device of {}", image.display());
+            let file = File::open(image).doing(&doing)?;
+            let (device, _open) =
+                loops::attach(&file, image.as_os_str().as_encoded_bytes(), Window::Whole).doing(&doing)?;
             mount_device(&device)
         }
     }

@@ -96,26 +96,28 @@ fn parse(line: &CommandLine, has_seed: &dyn Fn() -> bool) -> Result<Option<Asked
     if line.value(inline::ARGUMENT).is_some() {
         return Err(wrong(format!("{URL} and {} exclude each other", inline::ARGUMENT)));
     }
-    check_scheme(&url, pinned.is_some(), "the kernel command line: firstboot.config")?;
+    check_scheme(&url, pinned.is_some(), "the kernel command line: firstboot.config", DIGEST, "the file")?;
     Ok(Some(Asked { url, digest: pinned }))
 }
 
 /// The digest that the command line pins, in lower-case hex.
 pub(crate) fn pinned_digest(line: &CommandLine) -> Result<Option<String>> {
-    let pinned = line
-        .value(DIGEST)
-        .map(|text| text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase());
-    if pinned
-        .as_ref()
-        .is_some_and(|text| text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    {
-        return Err(wrong(format!("{DIGEST} is no SHA-256 of 64 hex digits")));
-    }
-    Ok(pinned)
+    line.value(DIGEST).map(|text| sha256(text, DIGEST).map_err(wrong)).transpose()
 }
 
-/// Refuses a URL that anyone on the path could change; `named_by` describes its origin for the error.
-pub(crate) fn check_scheme(url: &str, is_pinned: bool, named_by: &str) -> Result<()> {
+/// The SHA-256 that the argument or option `name` gives, in lower-case hex.
+pub(crate) fn sha256(text: &str, name: &str) -> std::result::Result<String, String> {
+    let digest = text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase();
+    if digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(digest)
+    } else {
+        Err(format!("{name} is no SHA-256 of 64 hex digits"))
+    }
+}
+
+/// Refuses a URL that anyone on the path could change; `named_by` describes its origin for the error, and
+/// `pin` the argument that pins `file`.
+pub(crate) fn check_scheme(url: &str, is_pinned: bool, named_by: &str, pin: &str, file: &str) -> Result<()> {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     match scheme.as_deref() {
         Some("https") => Ok(()),
@@ -124,7 +126,7 @@ pub(crate) fn check_scheme(url: &str, is_pinned: bool, named_by: &str) -> Result
             ErrorKind::Source,
             format!("{named_by} names plain http, which anyone on the way can change"),
         )
-        .help(format!("use https, or pin the file: {DIGEST}=<output of sha256sum>"))),
+        .help(format!("use https, or pin {file}: {pin}=<output of sha256sum>"))),
         _ => {
             Err(Failure::new(ErrorKind::Source, format!("{named_by} names neither an https nor an http URL")))
         }

@@ -3,13 +3,15 @@
 //!
 //! ```text
 //! url ─► resolve ─► connection (TCP, tls: trust) ─► exchange (HTTP/1.1) ─► http ─► service (metadata)
-//!                                                                         └─► kubernetes::client
+//!                                                                         ├─► kubernetes::client
+//!                                                                         └─► download (long files)
 //! ```
 //!
 //! It never uses a proxy, because the kubelet must reach the API server directly.
 
 pub(crate) mod connection;
 mod deadline;
+pub(crate) mod download;
 mod endpoint;
 pub(crate) mod error;
 pub(crate) mod exchange;

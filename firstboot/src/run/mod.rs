@@ -13,7 +13,7 @@ mod credentials;
 mod delivery;
 pub mod earlier;
 pub mod extra_files;
-mod fetch;
+pub(crate) mod fetch;
 mod join;
 mod login_keys;
 mod metadata_guard;

@@ -1,10 +1,13 @@
 //! The machine under Linux. Another operating system must have the same modules.
 
 pub mod command;
+pub mod disks;
+pub mod efi;
 pub mod files;
 pub mod identity;
 pub mod kernel;
 pub mod kvp;
+pub(crate) mod loops;
 pub mod machine;
 pub mod media;
 pub mod metadata_guard;

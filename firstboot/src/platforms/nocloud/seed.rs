@@ -65,7 +65,7 @@ pub(super) fn read(
     data: &mut PlatformData,
 ) -> Result<()> {
     let pinned = url::pinned_digest(&context.evidence.command_line)?;
-    url::check_scheme(from, pinned.is_some(), named_by)?;
+    url::check_scheme(from, pinned.is_some(), named_by, url::DIGEST, "the file")?;
     let base = address(context.root(), from, named_by)?;
     let base = if base.ends_with('/') || base.contains('?') { base } else { format!("{base}/") };
     if base.to_ascii_lowercase().starts_with("https:") {

@@ -1,20 +1,24 @@
-//! A file as a read-only block device (loop(4)).
+//! A file, or a part of one, as a block device (loop(4)).
 
-use crate::paths;
 use std::fs::File;
+use std::io;
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::libc;
 
-use super::failure::{Context, Result};
+use crate::paths;
 
 /// LOOP_CTL_GET_FREE of linux/loop.h.
 const LOOP_CTL_GET_FREE: u32 = 0x4c82;
 /// LOOP_CONFIGURE of linux/loop.h (Linux 5.8).
 const LOOP_CONFIGURE: u32 = 0x4c0a;
-/// LO_FLAGS_READ_ONLY and LO_FLAGS_AUTOCLEAR of linux/loop.h.
-const FLAGS: u32 = 1 | 4;
+/// LO_FLAGS_READ_ONLY of linux/loop.h.
+const READ_ONLY: u32 = 1;
+/// LO_FLAGS_AUTOCLEAR of linux/loop.h.
+const AUTOCLEAR: u32 = 4;
+/// Other programs may take the device that the kernel has just named.
+const TRIES: usize = 20;
 
 /// `struct loop_config` of linux/loop.h, its `struct loop_info64` spelled out.
 #[repr(C)]
@@ -33,16 +37,28 @@ struct LoopConfig {
     reserved: [u64; 8],
 }
 
-/// A loop device over `image`, which disappears with its last user. The returned file must stay open until
+/// The part of a file that a device shows.
+#[derive(Debug, Clone, Copy)]
+pub enum Window {
+    /// All of it, read-only.
+    Whole,
+    /// These bytes, to be changed: the first one, and how many.
+    Part(u64, u64),
+}
+
+/// A loop device over `file`, which disappears with its last user. The returned file must stay open until
 /// the device is mounted.
-pub fn attach(image: &Path) -> Result<(PathBuf, File)> {
-    let doing = format!("making a block device of {}", image.display());
-    let file = File::open(image).doing(&doing)?;
-    let control = File::options().read(true).write(true).open(paths::LOOP_CONTROL).doing(&doing)?;
-    let path = PathBuf::from(format!("/dev/loop{}", free(&control).doing(&doing)?));
-    let device = File::options().read(true).write(true).open(&path).doing(&doing)?;
-    configure(&device, &file, image).doing(&doing)?;
-    Ok((path, device))
+pub fn attach(file: &File, name: &[u8], window: Window) -> io::Result<(PathBuf, File)> {
+    let control = File::options().read(true).write(true).open(paths::LOOP_CONTROL)?;
+    let mut tries = 0;
+    loop {
+        let path = PathBuf::from(format!("/dev/loop{}", free(&control)?));
+        let device = File::options().read(true).write(true).open(&path)?;
+        match configure(&device, file, name, window) {
+            Err(nix::Error::EBUSY) if tries < TRIES => tries += 1,
+            configured => return configured.map(|()| (path, device)).map_err(io::Error::from),
+        }
+    }
 }
 
 #[allow(unsafe_code)] // a system call that std and nix do not offer
@@ -52,20 +68,23 @@ fn free(control: &File) -> nix::Result<i32> {
 }
 
 #[allow(unsafe_code)] // a system call that std and nix do not offer
-fn configure(device: &File, file: &File, image: &Path) -> nix::Result<()> {
+fn configure(device: &File, file: &File, name: &[u8], window: Window) -> nix::Result<()> {
+    let (places, flags) = match window {
+        Window::Whole => ([0; 5], READ_ONLY | AUTOCLEAR),
+        Window::Part(offset, length) => ([0, 0, 0, offset, length], AUTOCLEAR),
+    };
     let mut config = LoopConfig {
         file: u32::try_from(file.as_raw_fd()).map_err(|_| nix::Error::EBADF)?,
         block_size: 0,
-        places: [0; 5],
+        places,
         numbers: [0; 3],
-        flags: FLAGS,
+        flags,
         file_name: [0; 64],
         crypt_name: [0; 64],
         key: [0; 32],
         init: [0; 2],
         reserved: [0; 8],
     };
-    let name = image.as_os_str().as_encoded_bytes();
     let shown = name.len().min(config.file_name.len() - 1);
     config.file_name[..shown].copy_from_slice(&name[..shown]);
     // SAFETY: the descriptors are open, and the structure is laid out as the kernel expects and outlives the
