@@ -236,3 +236,48 @@ fn the_node_config_is_on_the_var_partition_for_root_alone() {
     let checked = Command::new("e2fsck").args(["-fn"]).arg(made.path().join("var")).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 }
+
+/// A loop device over a file, which goes away with it.
+struct Loop(String);
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["-d", &self.0]).status();
+    }
+}
+
+#[test]
+fn an_image_on_a_file_system_with_a_label_is_found_and_read() {
+    const TEST: &str = "an image on a file system with a label";
+    let folder = rack(b"");
+    let folder = folder.path();
+    let label = format!("K{}", std::process::id());
+    let files = folder.join("files");
+    fs::create_dir_all(files.join("images")).unwrap();
+    for name in ["n1.raw", "n1.raw.bmap"] {
+        fs::copy(folder.join(name), files.join("images").join(name)).unwrap();
+    }
+    let disc = folder.join("disc");
+    File::create(&disc).unwrap().set_len(64 << 20).unwrap();
+    let made = Command::new("mkfs.ext4").args(["-q", "-L", &label, "-d"]).arg(&files).arg(&disc).status();
+    if !made.is_ok_and(|status| status.success()) {
+        return not_run(TEST, "there is no mkfs.ext4 that fills a file system");
+    }
+    let device = Command::new("losetup").args(["-f", "--show"]).arg(&disc).output();
+    let device = device
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        .unwrap_or_default();
+    if device.is_empty() {
+        return not_run(TEST, "it needs root and loop devices");
+    }
+    let _loop = Loop(device);
+    let (code, text) = ended(install(folder, &format!("LABEL={label}/images/n1.raw"), &[]));
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains(&format!("installing {label} (25.2 MB")), "{text}");
+    assert_complete(folder, None);
+    let (code, text) = ended(install(folder, &format!("LABEL={label}/n2.raw"), &["--overwrite"]));
+    assert!(
+        code == 10 && text.contains(&format!("block map /n2.raw.bmap on the disc {label}")),
+        "{code}: {text}"
+    );
+}

@@ -59,19 +59,20 @@ impl Packed {
 impl Installer<'_> {
     /// Opens the image of a request, whose map must be the one that the request pins.
     pub(super) fn open(&self, request: &Request) -> Result<Opened> {
-        let map = request.image.map();
+        let (map, shown) = (request.image.map(), request.image.shown());
         let (bytes, packed, holder) = match &request.image {
             Source::Url(url) => (self.download(&map)?, Packed::Url(url.clone()), None),
-            Source::File(path) => (read(map.as_ref())?, Packed::File(open(path)?), None),
+            Source::File(path) => (read(map.as_ref(), &map)?, Packed::File(open(path, &shown)?), None),
             Source::Disc { label, path } => {
                 let disc = self.disc(label)?;
-                let (bytes, file) =
-                    disc.with_files(|root| Ok((read(&root.path(&map))?, open(&root.path(path))?)))?;
+                let shown_map = format!("{map} on the disc {label}");
+                let (bytes, file) = disc.with_files(|root| {
+                    Ok((read(&root.path(&map), &shown_map)?, open(&root.path(path), &shown)?))
+                })?;
                 let device = disc.device.file_name().map(|name| name.to_string_lossy().into_owned());
                 (bytes, Packed::File(file), device)
             }
         };
-        let shown = request.image.shown();
         let found = hex(digest(&SHA256, &bytes).as_ref());
         if request.digest.as_ref().is_some_and(|expected| *expected != found) {
             let message = format!("the block map of {shown} is not the pinned one: its SHA-256 is {found}");
@@ -113,16 +114,17 @@ impl Installer<'_> {
     }
 }
 
-fn read(map: &Path) -> Result<Vec<u8>> {
+/// `shown` is the file's name in messages.
+fn read(map: &Path, shown: &str) -> Result<Vec<u8>> {
     let missing = || {
-        Failure::new(ErrorKind::Source, format!("there is no block map {}", map.display()))
+        Failure::new(ErrorKind::Source, format!("there is no block map {shown}"))
             .help("put the NAME.raw.bmap that kiln wrote beside the image")
     };
     let failed = |failure: Failure| Failure { kind: ErrorKind::Source, ..failure };
     files::read(map, map::LONGEST as u64).map_err(failed)?.ok_or_else(missing)
 }
 
-fn open(image: &Path) -> Result<File> {
-    let opened = File::open(image).doing(format!("opening the image {}", image.display()));
+fn open(image: &Path, shown: &str) -> Result<File> {
+    let opened = File::open(image).doing(format!("opening the image {shown}"));
     opened.map_err(|failure| Failure { kind: ErrorKind::Source, ..failure })
 }

@@ -21,12 +21,21 @@ pub struct Progress<'a> {
     installer: &'a Installer<'a>,
     reports: Reports,
     disk: String,
-    size: u64,
+    /// The bytes that hold data.
+    mapped: u64,
     percent: u64,
-    /// What the last line said, and when.
-    said: (Option<(Step, u64)>, Instant),
-    /// When the step began.
+    said: Option<Said>,
+    /// When the first bytes of the step were done, and how many those were.
     since: Instant,
+    before: u64,
+}
+
+/// The last line.
+#[derive(Clone, Copy)]
+struct Said {
+    step: Step,
+    part: u64,
+    when: Instant,
 }
 
 impl<'a> Progress<'a> {
@@ -34,45 +43,46 @@ impl<'a> Progress<'a> {
     pub fn begin(installer: &'a Installer<'a>, url: Option<&str>) -> Self {
         let mut reports = Reports::to(url, installer.root, installer.line);
         reports.progress(0, "", "choosing the disk");
-        let now = Instant::now();
-        Self { installer, reports, disk: String::new(), size: 0, percent: 0, said: (None, now), since: now }
+        let (disk, since) = (String::new(), Instant::now());
+        Self { installer, reports, disk, mapped: 0, percent: 0, said: None, since, before: 0 }
     }
 
     /// The disk is known.
     pub fn begin_writing(&mut self, plan: &Plan) {
-        (self.disk, self.size) = (plan.disk.display().to_string(), plan.size);
+        (self.disk, self.mapped) = (plan.disk.display().to_string(), plan.mapped);
         let (size, mapped) = (rule::shown(plan.size), rule::shown(plan.mapped));
         let Plan { image, content, .. } = plan;
         (self.installer.say)(&format!(
             "installing {image} ({size}, {mapped} of it data) on {}, which holds {content}",
             self.disk
         ));
-        self.since = Instant::now();
     }
 
-    /// `done` bytes of the image are written, or read back.
+    /// `done` bytes of data are written, or read back.
     pub fn step(&mut self, step: Step, done: u64) {
-        let part = done * 100 / self.size.max(1);
+        let part = done * 100 / self.mapped.max(1);
         let (word, percent) = match step {
             Step::Writing => ("writing", part * WRITING / 100),
             Step::Checking => ("reading back", WRITING + part * (99 - WRITING) / 100),
         };
         self.percent = percent;
-        let is_due = match self.said {
-            (Some((last, said)), when) if last == step => part >= said + STEP || when.elapsed() >= LONGEST,
+        self.reports.progress(percent, &self.disk, word);
+        let speed = match self.said {
+            Some(said) if said.step == step => {
+                if part < said.part + STEP && said.when.elapsed() < LONGEST {
+                    return;
+                }
+                let seconds = self.since.elapsed().as_secs_f64().max(0.001);
+                format!(", {:.0} MB/s", (done - self.before) as f64 / 1e6 / seconds)
+            }
             _ => {
-                self.since = Instant::now();
-                true
+                (self.since, self.before) = (Instant::now(), done);
+                String::new()
             }
         };
-        self.reports.progress(percent, &self.disk, word);
-        if is_due {
-            self.said = (Some((step, part)), Instant::now());
-            let seconds = self.since.elapsed().as_secs_f64().max(0.001);
-            let line = format!("{word}: {part} %, {:.0} MB/s", done as f64 / 1e6 / seconds);
-            (self.installer.say)(&line);
-            self.event("installing", word);
-        }
+        self.said = Some(Said { step, part, when: Instant::now() });
+        (self.installer.say)(&format!("{word}: {part} %{speed}"));
+        self.event("installing", word);
     }
 
     /// The end of the installation.

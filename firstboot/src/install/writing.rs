@@ -92,7 +92,7 @@ pub struct Writer<'a> {
     pub disk: &'a dyn Disk,
     /// What the image holds.
     pub map: &'a Map,
-    /// Is told how many of the bytes of the image a step has done.
+    /// Is told how many of the bytes that hold data a step has done.
     pub progress: &'a mut dyn FnMut(Step, u64),
 }
 
@@ -144,9 +144,10 @@ impl Writer<'_> {
     fn ranges(&mut self, stream: &mut Stream<'_>) -> Result<Head> {
         let mut bytes = vec![0; HEAD as usize];
         let mut head = None;
-        let (mut buffer, mut written, mut unflushed) = (Vec::new(), HEAD, 0);
+        let (mut buffer, mut written, mut unflushed, mut done) = (Vec::new(), HEAD, 0, 0);
         for range in &self.map.ranges {
             stream.range(range, &mut buffer)?;
+            done += range.len();
             let below = HEAD.saturating_sub(range.start).min(range.len());
             if below > 0 {
                 let start = range.start as usize;
@@ -167,7 +168,7 @@ impl Writer<'_> {
                 self.flush()?;
                 unflushed = 0;
             }
-            (self.progress)(Step::Writing, range.end);
+            (self.progress)(Step::Writing, done);
         }
         let head = match head {
             Some(head) => head,
@@ -234,8 +235,7 @@ impl Writer<'_> {
     /// Compares the disk with the map, and with zeros between the ranges.
     fn read_back(&mut self, head: &Head) -> Result<()> {
         self.did(self.disk.forget(), "flushing")?;
-        let mut buffer = Vec::new();
-        let mut at = HEAD;
+        let (mut buffer, mut at, mut done) = (Vec::new(), HEAD, 0);
         for range in &self.map.ranges {
             let below = HEAD.saturating_sub(range.start).min(range.len()) as usize;
             buffer.resize(range.len() as usize, 0);
@@ -251,7 +251,8 @@ impl Writer<'_> {
             if !range.is(&buffer) {
                 return Err(self.lies(start));
             }
-            (self.progress)(Step::Checking, range.end);
+            done += range.len();
+            (self.progress)(Step::Checking, done);
         }
         self.check_zeros(at, self.map.size)
     }

@@ -66,9 +66,7 @@ impl Disk {
         }
         let prefix = if self.bus == "nvme" { "nvme" } else { "wwn" };
         ids.extend(self.wwns.iter().map(|wwn| format!("{prefix}-{wwn}")));
-        let mut seen = Vec::new();
-        ids.retain(|id| !seen.contains(id) && (seen.push(id.clone()), true).1);
-        ids
+        different(ids)
     }
 
     /// Whether the path is its device or one of its links.
@@ -106,6 +104,10 @@ fn look_at(root: &Root, name: &str, links: &[(PathBuf, PathBuf)]) -> Option<Disk
     let folder = fs::canonicalize(root.path(Path::new(paths::BLOCK).join(name))).ok()?;
     let text = |file: &str| text(&folder.join(file));
     let number = |file: &str| text(file)?.parse::<u64>().ok();
+    // A path of a multipath NVMe disk, and the parts of a card that hold its boot loader.
+    if number("hidden") == Some(1) || (name.starts_with("mmcblk") && name.contains("boot")) {
+        return None;
+    }
     // The kernel counts in units of 512 bytes, for any sector size.
     let size = number("size")?.checked_mul(512).filter(|size| *size > 0)?;
     let udev = text("dev").and_then(|number| udev(root, &number)).unwrap_or_default();
@@ -127,8 +129,8 @@ fn look_at(root: &Root, name: &str, links: &[(PathBuf, PathBuf)]) -> Option<Disk
         size,
         sector: number("queue/logical_block_size").unwrap_or(512),
         model: text("device/model").or_else(|| udev_value(&udev, "ID_MODEL")).unwrap_or_default(),
-        serials: different(serials),
-        wwns: different(wwns.map(|wwn| wwn.map(|wwn| spelled(&wwn)))),
+        serials: different(serials.into_iter().flatten()),
+        wwns: different(wwns.into_iter().flatten().map(|wwn| spelled(&wwn))),
         bus: bus(name, &folder),
         is_removable: number("removable") == Some(1),
         unusable: unusable(root, &path, &folder),
@@ -137,26 +139,27 @@ fn look_at(root: &Root, name: &str, links: &[(PathBuf, PathBuf)]) -> Option<Disk
 }
 
 fn text(path: &Path) -> Option<String> {
-    let bytes = files::read(path, LONGEST).ok().flatten()?;
-    let text = crate::text::one_line(&String::from_utf8_lossy(&bytes)).trim().to_owned();
-    (!text.is_empty()).then_some(text)
+    line_of(&bytes(path)?)
 }
 
 /// The serial number of a SCSI disk, behind the four bytes of the page's head (SPC-4, 7.8.15).
 fn page_80(folder: &Path) -> Option<String> {
-    let bytes = files::read(&folder.join("device/vpd_pg80"), LONGEST).ok().flatten()?;
-    let text = crate::text::one_line(&String::from_utf8_lossy(bytes.get(4..)?)).trim().to_owned();
-    (!text.is_empty()).then_some(text)
+    line_of(bytes(&folder.join("device/vpd_pg80"))?.get(4..)?)
 }
 
-/// What udev knows about a device.
+/// What udev knows about a device, by its number.
 fn udev(root: &Root, number: &str) -> Option<String> {
-    text_of_lines(&root.path(Path::new(paths::UDEV_DATA).join(format!("b{number}"))))
+    let bytes = bytes(&root.path(Path::new(paths::UDEV_DATA).join(format!("b{number}"))))?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn text_of_lines(path: &Path) -> Option<String> {
-    let bytes = files::read(path, LONGEST).ok().flatten()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+fn bytes(path: &Path) -> Option<Vec<u8>> {
+    files::read(path, LONGEST).ok().flatten()
+}
+
+fn line_of(bytes: &[u8]) -> Option<String> {
+    let text = crate::text::one_line(&String::from_utf8_lossy(bytes)).trim().to_owned();
+    (!text.is_empty()).then_some(text)
 }
 
 fn udev_value(data: &str, key: &str) -> Option<String> {
@@ -171,9 +174,10 @@ fn spelled(wwn: &str) -> String {
     wwn.strip_prefix("naa.").map_or_else(|| wwn.to_owned(), |number| format!("0x{number}"))
 }
 
-fn different<const N: usize>(values: [Option<String>; N]) -> Vec<String> {
+/// Each value once, in their order.
+fn different(values: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut all = Vec::new();
-    for value in values.into_iter().flatten() {
+    for value in values {
         if !all.contains(&value) {
             all.push(value);
         }
@@ -206,9 +210,9 @@ fn unusable(root: &Root, path: &Path, folder: &Path) -> Option<String> {
     if text(&folder.join("ro")).as_deref() == Some("1") {
         return Some("it is read-only".to_owned());
     }
-    let holders = root_free_list(&folder.join("holders"));
-    if let Some(holder) = holders.first() {
-        return Some(format!("it is a part of {holder}"));
+    let mut holders = fs::read_dir(folder.join("holders")).into_iter().flatten().flatten();
+    if let Some(holder) = holders.next() {
+        return Some(format!("it is a part of {}", holder.file_name().display()));
     }
     if !root.is_machine() {
         return None;
@@ -219,11 +223,6 @@ fn unusable(root: &Root, path: &Path, folder: &Path) -> Option<String> {
         Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Some("it is mounted or in use".to_owned()),
         Err(error) => Some(format!("it cannot be opened: {}", crate::error::plain(&error))),
     }
-}
-
-fn root_free_list(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// A disk that nobody else uses, open to be overwritten; or a file in its place.

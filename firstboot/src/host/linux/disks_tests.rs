@@ -58,6 +58,8 @@ fn disks_are_told_apart_by_what_drivers_and_udev_say() {
         add(&root, name, "virtual", &[]);
     }
     add(&root, "sdd", "empty", &[("size", b"0\n")]);
+    add(&root, "nvme0c1n1", "pci0000:00/0000:00:06.0/nvme/nvme0", &[("hidden", b"1\n")]);
+    add(&root, "mmcblk0boot0", "platform/mmc0", &[]);
     write(&root, "/run/udev/data/b8:0", b"N:sda\nE:ID_SERIAL_SHORT=UDEV1\nE:ID_WWN=0x5000c500a1b2c3d4\n");
     fs::create_dir_all(root.path("/dev/disk/by-id")).unwrap();
     std::os::unix::fs::symlink("../../sda", root.entry("/dev/disk/by-id/ata-QEMU_HARDDISK_S1234")).unwrap();
@@ -105,4 +107,33 @@ fn a_file_stands_for_a_disk() {
         (1, 0, &b"abc\0"[..], 1)
     );
     assert!(Device::open(&folder.path().join("missing")).is_err());
+}
+
+#[test]
+fn a_block_device_is_zeroed_forgotten_and_taken_once() {
+    const TEST: &str = "a disk that is a block device";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, vec![1; 8 << 20]).unwrap();
+    let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let Ok((device, _open)) = loops::attach(&file, b"test", Window::Part(1 << 20, 4 << 20)) else {
+        return testkit::not_run(TEST, "it needs root and loop devices");
+    };
+    let disk = Device::open(&device).unwrap();
+    assert_eq!((disk.size, disk.sector), (4 << 20, 512));
+    let failure = Device::open(&device).unwrap_err();
+    assert!(failure.message.ends_with("it is mounted, or another program uses it"), "{failure}");
+    disk.zero(4096, 1 << 20).unwrap();
+    // Not a whole number of sectors: the kernel refuses that, and zeros are written.
+    disk.zero((2 << 20) + 100, 1000).unwrap();
+    disk.write_at(8192, b"abc").unwrap();
+    disk.forget().unwrap();
+    let mut bytes = vec![7; 4 << 20];
+    disk.read_at(0, &mut bytes).unwrap();
+    assert_eq!((bytes[4095], &bytes[8192..8196], bytes[4096 + (1 << 20)]), (1, &b"abc\0"[..], 1));
+    let at = (2 << 20) + 100;
+    assert_eq!((bytes[at - 1], bytes[at], bytes[at + 999], bytes[at + 1000]), (1, 0, 0, 1));
+    assert!(disk.write_at(4 << 20, b"x").is_err(), "behind its end");
+    drop(disk);
+    assert_eq!(fs::read(&path).unwrap()[(1 << 20) + 8192..][..3], *b"abc", "in its part of the file");
 }
