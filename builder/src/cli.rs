@@ -326,12 +326,15 @@ pub struct PlanArgs {
 /// `kiln inspect`
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// The output folder of a build, or its manifest.json
+    /// The output folder of a build, or its manifest.json; with --map also an image that kiln verify reads
     #[arg(default_value = "out")]
     pub image: PathBuf,
     /// Also check every file against SHA256SUMS
     #[arg(long)]
     pub verify: bool,
+    /// Draw the sizes of layers and folders into FILE, which ends in .svg or .html
+    #[arg(long, value_name = "FILE", value_parser = map_file)]
+    pub map: Option<PathBuf>,
 }
 
 /// `kiln verify`
@@ -406,6 +409,12 @@ pub struct RunArgs {
     /// More arguments for QEMU
     #[arg(last = true, value_name = "ARGUMENT")]
     pub more: Vec<OsString>,
+}
+
+fn map_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let is_known = path.extension().is_some_and(|end| end == "svg" || end == "html");
+    if is_known { Ok(path) } else { Err("its name must end in .svg or .html".to_owned()) }
 }
 
 fn size(text: &str) -> Result<Size, String> {

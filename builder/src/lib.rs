@@ -31,6 +31,7 @@ pub mod lint;
 pub mod qemu;
 pub mod verify;
 pub mod compare;
+pub mod size_map;
 pub(crate) mod markup;
 pub mod registry;
 

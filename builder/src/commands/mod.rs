@@ -47,7 +47,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Outdated(args) => return outdated::run(args, progress, &terminal),
         Verb::Audit(args) => return audit::run(args, &progress, &terminal),
         Verb::Plan(args) => plan::run(args, &terminal),
-        Verb::Inspect(args) => inspect::run(args, &terminal),
+        Verb::Inspect(args) => inspect::run(args, &progress, &terminal),
         Verb::Verify(args) => return verify::run(args, &progress, &terminal),
         Verb::Run(args) => return run::run(args, cli.quiet, &terminal),
         Verb::Simulate(args) => return simulate::run(args, cli.quiet, &terminal),
