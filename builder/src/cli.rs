@@ -66,6 +66,8 @@ pub enum Verb {
     Run(RunArgs),
     /// Simulate a platform's metadata service, to try user data without a machine
     Simulate(SimulateArgs),
+    /// Boot machines from the network: scripts, images, node configs, reports and a status page over HTTP
+    Serve(Box<ServeArgs>),
     /// Print the JSON Schema of image or layer definitions
     Schema(SchemaArgs),
     /// Print a shell completion script
@@ -469,6 +471,52 @@ pub struct SimulateArgs {
     /// by the folder with the machine's evidence
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+/// `kiln serve`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The output folder of a build, with the output pxe
+    #[arg(default_value = "out")]
+    pub folder: PathBuf,
+    /// Where to listen for plain HTTP
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Where to listen for HTTPS, to which machines report how their join ended
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub https_listen: Option<SocketAddr>,
+    /// The URL by which machines reach the server [default: the address at which each one did]
+    #[arg(long, value_name = "http://NAME:PORT")]
+    pub url: Option<String>,
+    /// Node configs: a folder with MAC.yaml, UUID.yaml, SERIAL.yaml and default.yaml, or one file for all
+    #[arg(long, value_name = "DIR|FILE")]
+    pub config: Option<PathBuf>,
+    /// The folder for what is remembered: machines and what they took, the CA of the reports
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Forget a machine, as if it had never asked
+    #[arg(long, value_name = "MAC", requires = "state")]
+    pub forget: Vec<String>,
+    /// A machine boots from its disk once its config was taken
+    #[arg(long, requires = "config", conflicts_with = "install")]
+    pub once: bool,
+    /// Install the image on the disk for which this rule holds, such as size>=100G,smallest; an installed
+    /// machine boots from its disk
+    #[arg(long, value_name = "RULE")]
+    pub install: Option<String>,
+    /// The installation may overwrite a disk with data
+    #[arg(long, requires = "install")]
+    pub install_overwrite: bool,
+    /// iPXE, for firmware that loads it by HTTP: served by its name, such as /ipxe.efi
+    #[arg(long, value_name = "FILE")]
+    pub ipxe: Vec<PathBuf>,
+    /// Append a line for each request to this file [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub access_log: Option<PathBuf>,
+    /// The command that prints a bootstrap token, which takes the place of ${token}, for each machine anew;
+    /// all words that follow belong to it
+    #[arg(long, value_name = "COMMAND", num_args = 1.., allow_hyphen_values = true, requires = "config")]
+    pub token_command: Vec<String>,
 }
 
 /// `kiln schema`

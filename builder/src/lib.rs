@@ -34,6 +34,7 @@ pub mod compare;
 pub mod size_map;
 pub(crate) mod markup;
 pub mod registry;
+pub mod serve;
 
 pub(crate) mod address;
 pub mod certificates;

@@ -14,6 +14,7 @@ mod outdated;
 mod plan;
 mod run;
 mod schema;
+mod serve;
 mod simulate;
 mod verify;
 
@@ -51,6 +52,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Verify(args) => return verify::run(args, &progress, &terminal),
         Verb::Run(args) => return run::run(args, cli.quiet, &terminal),
         Verb::Simulate(args) => return simulate::run(args, cli.quiet, &terminal),
+        Verb::Serve(args) => serve::run(args, &terminal),
         Verb::Schema(args) => schema::run(args, &terminal),
         Verb::Completions { shell } => completions::run(*shell, &terminal),
     };

@@ -11,7 +11,7 @@ mod iso;
 mod oci;
 mod oci_artifact;
 mod ova;
-mod pxe;
+pub(crate) mod pxe;
 mod qcow2;
 mod raw;
 pub mod sums;

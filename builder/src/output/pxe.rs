@@ -21,12 +21,15 @@ pub(super) const OUTPUT: Output = Output::new::<Pxe>(
     &[Part::Network],
 );
 
-const KERNEL: &str = "vmlinuz";
+/// The kernel in the folder.
+pub(crate) const KERNEL: &str = "vmlinuz";
 
-/// One file, and the script says `initrd=` with exactly this name: old iPXE on UEFI needs that.
-const INITRD: &str = "initrd";
+/// The initrd in the folder: one file, and the script says `initrd=` with exactly this name, as old
+/// iPXE on UEFI needs it.
+pub(crate) const INITRD: &str = "initrd";
 
-const SCRIPT: &str = "boot.ipxe";
+/// The script in the folder.
+pub(crate) const SCRIPT: &str = "boot.ipxe";
 
 /// `<name>-pxe/`
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -71,6 +74,13 @@ fn script(name: &str, arguments: &[String]) -> Result<String> {
     ))
 }
 
+/// The kernel arguments in a script of this output; `None` if it is none.
+pub(crate) fn arguments(script: &str) -> Option<&str> {
+    let start = format!("kernel {KERNEL} initrd={INITRD}");
+    let rest = script.lines().find_map(|line| line.strip_prefix(&start))?;
+    (rest.is_empty() || rest.starts_with(' ')).then(|| rest.trim())
+}
+
 /// iPXE expands `${…}`, chains commands at `&&`, `||` and `;`, and cannot quote any of that.
 fn check_argument(argument: &str) -> Result<()> {
     let harmful = argument.contains("${") || argument.contains(['\n', '\r']);
@@ -94,6 +104,9 @@ mod tests {
         let expected = "#!ipxe\n# debian-13: runs from memory\nimgfree autoexec.ipxe ||\n\
             kernel vmlinuz initrd=initrd console=ttyS0 quiet\ninitrd initrd\nboot\n";
         assert_eq!(script, expected);
+        assert_eq!(arguments(&script), Some("console=ttyS0 quiet"));
+        assert_eq!(arguments(&super::script("x", &[]).unwrap()), Some(""));
+        assert_eq!(arguments("#!ipxe\nkernel vmlinuz initrd=initrd2\n"), None);
     }
 
     #[test]

@@ -1,0 +1,173 @@
+//! The access log: a line for each request, without IDs, tokens and queries. A thread writes it, so that a
+//! slow terminal stops no machine.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use contract::text::visible;
+use serde_json::json;
+
+use crate::determinism::{Calendar, present};
+use crate::error::{IoContext, Result};
+
+/// How many lines may wait to be written; more are lost, and counted.
+const MOST_WAITING: usize = 8192;
+
+/// The longest path that is written, in characters.
+const LONGEST_PATH: usize = 200;
+
+/// What stands in the place of an ID.
+const HIDDEN: &str = "***";
+
+/// Paths before an ID.
+const BEFORE_ID: &[&str] = &["/config/", "/report/", "/install-report/"];
+
+/// A request that was answered.
+#[derive(Debug)]
+pub(super) struct Line<'a> {
+    pub address: IpAddr,
+    pub method: &'a str,
+    pub path: &'a str,
+    /// Which machine it was, where that is known.
+    pub machine: Option<&'a str>,
+    pub status: u16,
+    /// Of the body, as far as they were sent.
+    pub bytes: u64,
+    /// Whether these are all of them.
+    pub is_whole: bool,
+    pub took: Duration,
+}
+
+/// The open log.
+#[derive(Debug)]
+pub(super) struct AccessLog {
+    sender: Mutex<Option<SyncSender<String>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    is_json: bool,
+    lost: AtomicU64,
+}
+
+impl AccessLog {
+    /// A log that is appended to the file `path`, or goes to standard output.
+    pub fn open(path: Option<&Path>, is_json: bool) -> Result<Self> {
+        let to: Box<dyn Write + Send> = match path {
+            Some(path) => Box::new(File::options().append(true).create(true).open(path).at("opening", path)?),
+            None => Box::new(io::stdout()),
+        };
+        let (sender, lines) = sync_channel(MOST_WAITING);
+        let writer = std::thread::spawn(move || write(&lines, BufWriter::new(to)));
+        let (sender, writer) = (Mutex::new(Some(sender)), Mutex::new(Some(writer)));
+        Ok(Self { sender, writer, is_json, lost: AtomicU64::new(0) })
+    }
+
+    /// Adds a line.
+    pub fn add(&self, line: &Line<'_>) {
+        let Ok(sender) = self.sender.lock() else { return };
+        let Some(sender) = &*sender else { return };
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        let text = if self.is_json { line.json(lost).to_string() } else { line.text(lost) };
+        if let Err(TrySendError::Full(_)) = sender.try_send(text) {
+            self.lost.fetch_add(lost + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes what waits, and ends.
+    pub fn close(&self) {
+        self.sender.lock().ok().and_then(|mut sender| sender.take());
+        let writer = self.writer.lock().ok().and_then(|mut writer| writer.take());
+        let _ = writer.map(JoinHandle::join);
+    }
+}
+
+/// Lines that come close together are written together.
+fn write(lines: &Receiver<String>, mut to: impl Write) {
+    while let Ok(line) = lines.recv() {
+        let more = lines.try_iter().take(MOST_WAITING);
+        let written = std::iter::once(line).chain(more).try_for_each(|line| writeln!(to, "{line}"));
+        if written.and_then(|()| to.flush()).is_err() {
+            return;
+        }
+    }
+}
+
+impl Line<'_> {
+    fn text(&self, lost: u64) -> String {
+        let Self { address, method, status, bytes, .. } = self;
+        let time = Calendar::at(present());
+        let machine = self.machine.unwrap_or("-");
+        let cut = if self.is_whole { "" } else { " cut off" };
+        let lost = if lost > 0 { format!(" ({lost} lines before were lost)") } else { String::new() };
+        let (path, took) = (shown(self.path), self.took.as_millis());
+        format!("{time} {address} {machine} {method} {path} {status} {bytes} {took}ms{cut}{lost}")
+    }
+
+    fn json(&self, lost: u64) -> serde_json::Value {
+        json!({
+            "time": Calendar::at(present()).to_string(),
+            "address": self.address,
+            "machine": self.machine,
+            "method": self.method,
+            "path": shown(self.path),
+            "status": self.status,
+            "bytes": self.bytes,
+            "whole": self.is_whole,
+            "ms": self.took.as_millis() as u64,
+            "lost": lost,
+        })
+    }
+}
+
+/// A path without the ID in it.
+fn shown(path: &str) -> String {
+    if let Some(front) = BEFORE_ID.iter().find(|front| path.starts_with(**front)) {
+        return format!("{front}{HIDDEN}");
+    }
+    visible(path, &[]).chars().take(LONGEST_PATH).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_not_written_and_strangers_paths_move_no_cursor() {
+        for (path, expected) in [
+            ("/config/0123456789abcdef", "/config/***"),
+            ("/report/x/../y", "/report/***"),
+            ("/install-report/", "/install-report/***"),
+            ("/boot.ipxe", "/boot.ipxe"),
+            ("/\u{1b}[2J", "/\\u001b[2J"),
+        ] {
+            assert_eq!(shown(path), expected);
+        }
+        assert_eq!(shown(&"x".repeat(9999)).len(), LONGEST_PATH);
+    }
+
+    #[test]
+    fn a_line_has_everything_in_order() {
+        let line = Line {
+            address: IpAddr::from([10, 0, 0, 9]),
+            method: "GET",
+            path: "/config/7f",
+            machine: Some("52:54:00:00:00:01"),
+            status: 200,
+            bytes: 12,
+            is_whole: false,
+            took: Duration::from_millis(3),
+        };
+        let text = line.text(2);
+        let (_, rest) = text.split_once(' ').unwrap();
+        assert_eq!(
+            rest,
+            "10.0.0.9 52:54:00:00:00:01 GET /config/*** 200 12 3ms cut off (2 lines before were lost)"
+        );
+        assert_eq!(line.json(0)["whole"], false);
+    }
+}

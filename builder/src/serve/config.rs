@@ -1,0 +1,258 @@
+//! The node configs: which file a machine gets, its variables, and the report that is added to it.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Deserialize;
+use serde_yaml_ng::Value;
+
+use super::identity::{self, Identity, is_plain};
+use crate::error::{Error, ErrorKind, IoContext, Result};
+
+/// The longest node config, as the agent reads it.
+const LONGEST: u64 = 1 << 20;
+
+/// The file for machines that have none of their own, without extension.
+const DEFAULT: &str = "default";
+
+/// Its place is taken by what the token command prints.
+pub(super) const TOKEN: &str = "${token}";
+
+/// Where node configs come from.
+#[derive(Debug)]
+pub(super) struct Configs {
+    path: PathBuf,
+    is_folder: bool,
+    /// The text that most machines have in common is in memory once.
+    common: Mutex<Arc<str>>,
+}
+
+/// A text with variables, and their values for one machine.
+#[derive(Debug, Clone)]
+pub(super) struct Config {
+    template: Arc<str>,
+    values: Vec<(&'static str, String)>,
+    report: Option<Arc<Report>>,
+}
+
+/// Where the verdict of the join goes.
+#[derive(Debug)]
+pub(super) struct Report {
+    /// The server's `https://NAME:PORT`.
+    pub base: String,
+    /// PEM.
+    pub authority: Arc<str>,
+}
+
+impl Configs {
+    /// The configs in the folder `path`, or the one config in a file. Each is read, so that a mistake shows
+    /// before a machine asks. `has_token` says whether there is a token command.
+    pub fn open(path: &Path, has_token: bool) -> Result<(Self, Vec<String>)> {
+        let is_folder = path.metadata().at("reading", path)?.is_dir();
+        let configs = Self { path: path.to_owned(), is_folder, common: Mutex::new("".into()) };
+        let mut notices = Vec::new();
+        for file in configs.files()? {
+            let Some(stem) = file.file_stem().and_then(|stem| stem.to_str()) else { continue };
+            let has_extension = file.extension().is_some_and(|extension| extension == "yaml");
+            if is_folder && (!has_extension || !is_name(stem)) {
+                notices.push(format!(
+                    "{}: no machine gets this file: its name is not MAC.yaml, UUID.yaml, SERIAL.yaml or default.yaml",
+                    file.display()
+                ));
+                continue;
+            }
+            let text = read(&file)?
+                .ok_or_else(|| Error::new(ErrorKind::Io, format!("{}: it has gone", file.display())))?;
+            if text.contains(TOKEN) && !has_token {
+                let message = format!("{}: {TOKEN} has no value", file.display());
+                return Err(Error::new(ErrorKind::Definition, message)
+                    .help("add --token-command kubeadm token create --ttl 30m"));
+            }
+            if !takes_report(&text) {
+                notices.push(format!(
+                    "{}: no report is added: only a node config of YAML documents without a report takes one",
+                    file.display()
+                ));
+            }
+        }
+        Ok((configs, notices))
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>> {
+        if !self.is_folder {
+            return Ok(vec![self.path.clone()]);
+        }
+        let mut files = Vec::new();
+        for entry in self.path.read_dir().at("reading", &self.path)? {
+            let path = entry.at("reading", &self.path)?.path();
+            let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if path.is_file() && !is_hidden {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// The text for a machine; `None` if it has no config.
+    pub fn find(&self, identity: &Identity) -> Result<Option<Arc<str>>> {
+        if self.is_folder {
+            for name in identity.file_names() {
+                if let Some(text) = read(&self.path.join(name + ".yaml"))? {
+                    return Ok(Some(text.into()));
+                }
+            }
+        }
+        let common =
+            if self.is_folder { self.path.join(DEFAULT.to_owned() + ".yaml") } else { self.path.clone() };
+        Ok(read(&common)?.map(|text| self.shared(text)))
+    }
+
+    fn shared(&self, text: String) -> Arc<str> {
+        let mut common = self.common.lock().unwrap_or_else(PoisonError::into_inner);
+        if **common != *text {
+            *common = text.into();
+        }
+        common.clone()
+    }
+}
+
+/// Whether a machine can have this name.
+fn is_name(stem: &str) -> bool {
+    is_plain(stem) || identity::mac(stem).is_some_and(|mac| mac == stem)
+}
+
+fn read(path: &Path) -> Result<Option<String>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.at("opening", path)?,
+    };
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut bytes).at("reading", path)?;
+    if bytes.len() as u64 > LONGEST {
+        let message = format!("{}: longer than {LONGEST} bytes", path.display());
+        return Err(Error::new(ErrorKind::Definition, message).help("the agent reads no longer node config"));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) if !text.trim().is_empty() => Ok(Some(text)),
+        Ok(_) => Err(Error::new(ErrorKind::Definition, format!("{}: it is empty", path.display()))
+            .help("write a node config into it, or remove it")),
+        Err(_) => Err(Error::new(ErrorKind::Definition, format!("{}: it is no UTF-8", path.display()))
+            .help("packed user data cannot be served: unpack it")),
+    }
+}
+
+impl Config {
+    /// The config for a machine, with `token` if its text has a place for one.
+    ///
+    /// # Errors
+    /// The name, without `${}`, of a variable in the text that has no value for this machine.
+    pub fn new(
+        template: Arc<str>,
+        identity: &Identity,
+        token: Option<String>,
+        report: Option<Arc<Report>>,
+    ) -> Result<Self, String> {
+        let mut values = Vec::new();
+        let plain_serial = identity.serial.clone().filter(|serial| is_plain(serial));
+        for (name, value) in [
+            ("${mac}", identity.mac.clone()),
+            ("${uuid}", identity.uuid.clone()),
+            ("${serial}", plain_serial),
+            (TOKEN, token),
+        ] {
+            if template.contains(name) {
+                values.push((name, value.ok_or_else(|| name.trim_matches(['$', '{', '}']).to_owned())?));
+            }
+        }
+        Ok(Self { report: report.filter(|_| takes_report(&template)), template, values })
+    }
+
+    /// Its text; reports go to the address with this ID. The same at each call.
+    pub fn text(&self, report_id: &str) -> String {
+        let mut text = self.template.to_string();
+        if let Some(report) = &self.report {
+            let url = format!("{}/report/{report_id}", report.base);
+            text = with_report(&text, &url, &report.authority).unwrap_or(text);
+        }
+        // A value cannot contain a variable: each has a form without `$`.
+        self.values.iter().fold(text, |text, (name, value)| text.replace(name, value))
+    }
+}
+
+const AGENT: &str = "FirstbootConfiguration";
+
+fn takes_report(text: &str) -> bool {
+    with_report(text, "https://x/", "x").is_some()
+}
+
+/// A node config with a report to `url` for the agent, which trusts `authority` there. `None` if the text is
+/// no list of YAML documents, has a report, or is written in a way to which nothing can be added.
+fn with_report(text: &str, url: &str, authority: &str) -> Option<String> {
+    let documents = documents(text)?;
+    let is_node_config =
+        |document: &Value| document.get("apiVersion").is_some() && document.get("kind").is_some();
+    if !documents.iter().all(is_node_config) {
+        return None;
+    }
+    let authority: String = authority.trim().lines().map(|line| format!("    {line}\n")).collect();
+    let report = format!("report:\n- kind: webhook\n  url: {url}\n  caCert: |\n{authority}");
+    let is_agents = |document: &Value| document.get("kind").and_then(Value::as_str) == Some(AGENT);
+    let place = documents.iter().position(is_agents);
+    let added = match place.map(|place| &documents[place]) {
+        None => format!("{}\n---\napiVersion: firstboot.kiln/v1\nkind: {AGENT}\n{report}", text.trim_end()),
+        Some(document) if document.get("report").is_some() => return None,
+        Some(_) => behind_agents_kind(text, &report)?,
+    };
+    // Whatever the text looked like: what comes out is read as what came in, and a report.
+    let expected = documents.len() + usize::from(place.is_none());
+    let is_right = |documents: &Vec<Value>| {
+        documents.len() == expected
+            && documents.iter().filter(|document| document.get("report").is_some()).count() == 1
+    };
+    documents_of(&added).filter(is_right).map(|_| added)
+}
+
+/// Puts `more` behind the line `kind: FirstbootConfiguration`, if that begins at the margin.
+fn behind_agents_kind(text: &str, more: &str) -> Option<String> {
+    let mut whole = String::with_capacity(text.len() + more.len());
+    let mut is_done = false;
+    for line in text.split_inclusive('\n') {
+        whole.push_str(line);
+        let is_kind = line.split_once("kind:").is_some_and(|(before, kind)| {
+            let kind = kind.split('#').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
+            before.is_empty() && kind == AGENT
+        });
+        if is_kind && !is_done {
+            whole.push_str(if line.ends_with('\n') { "" } else { "\n" });
+            whole.push_str(more);
+            is_done = true;
+        }
+    }
+    is_done.then_some(whole)
+}
+
+/// The documents of a text that begins like a node config.
+fn documents(text: &str) -> Option<Vec<Value>> {
+    // cloud-config, templates and scripts say what they are in the first line.
+    let first = text.lines().next().unwrap_or_default();
+    let is_other = ["#cloud-config", "#!", "##", "#include", "#cloud-", "{"]
+        .iter()
+        .any(|mark| first.starts_with(mark));
+    (!is_other).then(|| documents_of(text)).flatten()
+}
+
+fn documents_of(text: &str) -> Option<Vec<Value>> {
+    let documents: Vec<Value> = serde_yaml_ng::Deserializer::from_str(text)
+        .map(Value::deserialize)
+        .collect::<Result<_, _>>()
+        .ok()?;
+    let documents: Vec<Value> = documents.into_iter().filter(|document| !document.is_null()).collect();
+    (!documents.is_empty()).then_some(documents)
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

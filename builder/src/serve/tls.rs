@@ -1,0 +1,142 @@
+//! The server's certificates: an authority of its own, which reports trust because their configs contain it,
+//! and a certificate for each address at which it is reached.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use super::journal::make_folder;
+use crate::determinism::present;
+use crate::error::{Error, ErrorKind, IoContext, Result};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// How long certificates are valid.
+const DAYS: u32 = 3650;
+
+const CERTIFICATE: &str = "ca.pem";
+const KEY: &str = "ca.key";
+
+/// The authority.
+pub(super) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its certificate as PEM.
+    pub pem: Arc<str>,
+    /// The name in the server's URL; it is in each certificate.
+    host: Option<String>,
+    /// For each local address.
+    servers: Mutex<HashMap<IpAddr, Arc<ServerConfig>>>,
+}
+
+impl Authority {
+    /// The authority that the folder `state` has, or a new one.
+    pub fn open(state: Option<&Path>, host: Option<String>) -> Result<Self> {
+        let (certificate, key) = match state {
+            Some(folder) => kept(folder)?,
+            None => new()?,
+        };
+        let key = KeyPair::from_pem(&key).map_err(|error| wrong("reading the authority's key", &error))?;
+        let issuer = Issuer::new(params(), key);
+        Ok(Self { issuer, pem: certificate.into(), host, servers: Mutex::default() })
+    }
+
+    /// The TLS side of connections to `address` of this machine.
+    pub fn server(&self, address: IpAddr) -> Result<Arc<ServerConfig>> {
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = servers.get(&address) {
+            return Ok(server.clone());
+        }
+        let server = Arc::new(self.certify(address)?);
+        servers.insert(address, server.clone());
+        Ok(server)
+    }
+
+    fn certify(&self, address: IpAddr) -> Result<ServerConfig> {
+        let doing = |error: &dyn std::fmt::Display| wrong("making the server's certificate", error);
+        let key = KeyPair::generate().map_err(|error| doing(&error))?;
+        let names: Vec<String> = std::iter::once(address.to_string()).chain(self.host.clone()).collect();
+        let mut params = CertificateParams::new(names).map_err(|error| doing(&error))?;
+        params.distinguished_name.push(DnType::CommonName, "kiln serve");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        limit(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).map_err(|error| doing(&error))?;
+        let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| doing(&error))?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(|error| doing(&error))
+    }
+}
+
+/// The certificate and the key of the folder; made if they are missing.
+fn kept(folder: &Path) -> Result<(String, String)> {
+    make_folder(folder)?;
+    let [certificate, key] = [CERTIFICATE, KEY].map(|name| folder.join(name));
+    if !key.exists() {
+        let (new_certificate, new_key) = new()?;
+        // The key last: with it the two are complete.
+        write(&certificate, &new_certificate, 0o644)?;
+        write(&key, &new_key, 0o600)?;
+    }
+    let read = |path: &Path| fs::read_to_string(path).at("reading", path);
+    Ok((read(&certificate)?, read(&key)?))
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
+    let new = path.with_extension("new");
+    let mut options = File::options();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&new)
+        .at("creating", &new)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).at("writing", &new)?;
+    fs::rename(&new, path).at("renaming", &new)
+}
+
+fn new() -> Result<(String, String)> {
+    let key = KeyPair::generate().map_err(|error| wrong("making the authority's key", &error))?;
+    let certificate = params()
+        .self_signed(&key)
+        .map_err(|error| wrong("making the authority's certificate", &error))?;
+    Ok((certificate.pem(), key.serialize_pem()))
+}
+
+/// The authority as its certificate describes it.
+fn params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "kiln serve");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    limit(&mut params);
+    params
+}
+
+/// Clocks of machines at their first boot are often wrong: it has begun a day ago.
+fn limit(params: &mut CertificateParams) {
+    let now = UNIX_EPOCH + Duration::from_secs(present());
+    (params.not_before, params.not_after) = ((now - DAY).into(), (now + DAY * DAYS).into());
+}
+
+fn wrong(doing: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Io, format!("{doing}: {error}"))
+        .help("if it is in the folder of --state, move ca.pem and ca.key away: a new authority is made then")
+}
