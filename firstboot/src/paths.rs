@@ -20,6 +20,8 @@ mod linux {
     pub const CONFIG: &str = "/etc/firstboot/config.yaml";
     /// Fields of the kubelet's configuration that the image proposes.
     pub const KUBELET_DEFAULTS: &str = "/etc/firstboot/kubelet.yaml";
+    /// The node config of a system that is being installed.
+    pub const INSTALL_CONFIG: &str = "/run/firstboot/install-config";
     /// The node config that something wrote during this boot.
     pub const RUNTIME_CONFIG: &str = "/run/firstboot/config.yaml";
     /// What must survive a boot.

@@ -98,8 +98,11 @@ fn none_left(candidates: &[Candidate], out: &[Option<String>]) -> Failure {
         let why = why.as_deref().map_or_else(|| "left".to_owned(), |why| format!("left out: {why}"));
         message += &format!("\n{}: {why}", candidate.line());
     }
-    let help =
-        "name one with firstboot.install-disk=RULE or --disk RULE, such as serial=… or size>=100G,smallest";
+    let mut help =
+        "name one with firstboot.install-disk=RULE or --disk RULE, such as serial=… or smallest".to_owned();
+    if out.iter().flatten().any(|why| why == rule::HOLDS_DATA) {
+        help = format!("{help}; where one holds data, {ALLOW}");
+    }
     Failure::new(ErrorKind::Preflight, message).help(help)
 }
 

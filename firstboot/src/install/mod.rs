@@ -88,14 +88,16 @@ impl Installer<'_> {
 
     fn attempt(&self, request: &Request, progress: &mut Progress<'_>) -> Result<Plan> {
         let (plan, disk, image) = self.prepare(request)?;
+        let config = self.node_config()?;
         progress.begin_writing(&plan);
         let (packed, broken) = image.packed.begin(self);
         let mut stream = stream::unpacked(packed, request.image.packing());
         let mut writer =
             Writer { disk: &disk, map: &image.map, progress: &mut |step, done| progress.step(step, done) };
-        let written = writer.write(&mut stream, &mut |table| self.put_node_config(&disk, table));
+        let written = writer.write(&mut stream, &mut |table| self.put(config.as_ref(), &disk, table));
         // What ended the stream says more than what could not be unpacked then.
         let table = written.map_err(|failure| broken.take().unwrap_or(failure))?;
+        self.forget_node_config();
         match boot_entry::make(self.root, &table, &plan.image) {
             Ok(true) => (self.say)("the firmware has a boot entry for it, the first one"),
             Ok(false) => {}
@@ -108,7 +110,6 @@ impl Installer<'_> {
 
     /// Everything that is checked before a disk is changed.
     fn prepare(&self, request: &Request) -> Result<(Plan, Device, Opened)> {
-        self.check_node_config()?;
         let image = self.open(request)?;
         let chosen = self.choose(request, image.holder.as_deref())?;
         let disk = Device::open(&self.root.path(&chosen.disk.path))?;

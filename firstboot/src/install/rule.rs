@@ -35,6 +35,9 @@ pub const BUSES: &[&str] = &["nvme", "scsi", "ata", "virtio", "usb"];
 /// The words of conditions.
 const WORDS: &[&str] = &["id", "serial", "wwn", "model", "path", "bus", "size", "smallest", "largest"];
 
+/// Why a disk with data is left out that no rule names.
+pub const HOLDS_DATA: &str = "it holds data";
+
 /// Units of sizes: those of vendors of disks, and powers of 1024.
 const UNITS: &[(&str, u64)] = &[
     ("Ki", 1 << 10),
@@ -228,7 +231,7 @@ fn left_out(candidate: &Candidate, rule: Option<&Rule>, may_overwrite: bool) -> 
     }
     match content {
         Content::Unreadable(why) => Some(format!("it cannot be read: {why}")),
-        Content::Data(_) if rule.is_none() && !may_overwrite => Some("it holds data".to_owned()),
+        Content::Data(_) if rule.is_none() && !may_overwrite => Some(HOLDS_DATA.to_owned()),
         _ => None,
     }
 }

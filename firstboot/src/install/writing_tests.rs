@@ -2,6 +2,7 @@ use std::cell::{Cell, RefCell};
 
 use contract::gpt::Partition;
 use contract::partition_type;
+use nix::libc;
 
 use super::super::content::{self, Content};
 use super::*;
@@ -59,8 +60,10 @@ struct Memory {
     unflushed: RefCell<Vec<(usize, usize)>>,
     /// A place that takes nothing new.
     stuck: Option<usize>,
-    /// A place that cannot be written.
-    broken: Option<usize>,
+    /// A place that cannot be written, and the error there.
+    broken: Option<(usize, i32)>,
+    /// The error of every flush.
+    unflushable: Option<i32>,
 }
 
 impl Memory {
@@ -73,6 +76,7 @@ impl Memory {
             unflushed: RefCell::default(),
             stuck: None,
             broken: None,
+            unflushable: None,
         }
     }
 
@@ -103,8 +107,8 @@ impl Memory {
     fn change(&self, offset: u64, length: usize, change: impl FnOnce(&mut [u8])) -> io::Result<()> {
         self.power()?;
         let range = offset as usize..offset as usize + length;
-        if self.broken.is_some_and(|broken| range.contains(&broken)) {
-            return Err(io::Error::from_raw_os_error(5));
+        if let Some((_, error)) = self.broken.filter(|(broken, _)| range.contains(broken)) {
+            return Err(io::Error::from_raw_os_error(error));
         }
         let mut seen = self.seen.borrow_mut();
         let old = self.stuck.filter(|stuck| range.contains(stuck)).map(|stuck| (stuck, seen[stuck]));
@@ -149,6 +153,9 @@ impl Disk for Memory {
 
     fn flush(&self) -> io::Result<()> {
         self.power()?;
+        if let Some(error) = self.unflushable {
+            return Err(io::Error::from_raw_os_error(error));
+        }
         self.kept.borrow_mut().copy_from_slice(&self.seen.borrow());
         self.unflushed.borrow_mut().clear();
         Ok(())
@@ -289,7 +296,7 @@ fn a_disk_that_fails_or_lies_is_named() {
     let image = image(512);
     let map = map(&image);
     for at in [100, MIB + 1, 6 * MIB, 9 * MIB + 5, 10 * MIB - 1] {
-        let disk = Memory { broken: Some(at), ..Memory::new(vec![0xaa; 10 * MIB]) };
+        let disk = Memory { broken: Some((at, libc::EIO)), ..Memory::new(vec![0xaa; 10 * MIB]) };
         let failure = write(&disk, &map, &image).unwrap_err();
         assert!(failure.message.contains("writing to /dev/test: Input/output error"), "{at}: {failure}");
         assert_eq!(failure.kind, ErrorKind::Host);
@@ -303,6 +310,18 @@ fn a_disk_that_fails_or_lies_is_named() {
             assert!(failure.message.contains("/dev/test gives back other bytes"), "{at}: {failure}");
         }
     }
+}
+
+#[test]
+fn a_disk_that_vanishes_is_named() {
+    let image = image(512);
+    let gone = Memory { broken: Some((5 * MIB, libc::ENODEV)), ..Memory::new(vec![0; 10 * MIB]) };
+    let failure = write(&gone, &map(&image), &image).unwrap_err();
+    assert_eq!(failure.message, "writing to /dev/test: No such device");
+    assert!(failure.help.unwrap().contains("was taken out"));
+    let gone = Memory { unflushable: Some(libc::EIO), ..Memory::new(vec![0; 10 * MIB]) };
+    let failure = write(&gone, &map(&image), &image).unwrap_err();
+    assert_eq!(failure.message, "flushing /dev/test: Input/output error");
 }
 
 #[test]
