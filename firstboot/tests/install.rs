@@ -18,8 +18,8 @@ use testkit::{TestServer, folder, not_run};
 const MIB: usize = 1 << 20;
 const SIZE: usize = 24 * MIB;
 const DISK: usize = 40 * MIB;
-/// The var partition of the image.
-const VAR: (usize, usize) = (8 * MIB, 16 * MIB);
+/// Where the var partition of the image begins and ends.
+const VAR: (usize, usize) = (8 * MIB, 22 * MIB);
 
 /// An image with a partition table, a root, and a var partition.
 fn image() -> Vec<u8> {
@@ -32,7 +32,8 @@ fn image() -> Vec<u8> {
     };
     let mut table = Table::of(vec![
         partition(1, partition_type::ROOT, MIB, 8 * MIB),
-        partition(2, partition_type::VAR, VAR.0, VAR.0 + VAR.1 - 2 * MIB),
+        partition(2, partition_type::VAR, VAR.0, VAR.1),
+        partition(3, partition_type::ESP, VAR.1, VAR.1 + MIB),
     ]);
     let sectors = (SIZE / 512) as u64;
     assert!(table.fit(sectors));
@@ -87,12 +88,12 @@ fn held(disk: &Path) -> Content {
 }
 
 /// Whether the disk holds the image, and a table that fits.
-fn assert_complete(folder: &Path, skipped: Option<(usize, usize)>) {
-    let (disk, image) = (folder.join("disk"), fs::read(folder.join("n1.raw")).unwrap());
-    let mut file = File::open(&disk).unwrap();
+fn assert_complete(disk: &Path, folder: &Path, skipped: Option<(usize, usize)>) {
+    let image = fs::read(folder.join("n1.raw")).unwrap();
+    let mut file = File::open(disk).unwrap();
     let table = gpt::read(&mut file, 512, (DISK / 512) as u64).unwrap();
-    assert_eq!((table.side, table.partitions.len()), (Side::Primary, 2));
-    let bytes = fs::read(&disk).unwrap();
+    assert_eq!((table.side, table.partitions.len()), (Side::Primary, 3));
+    let bytes = fs::read(disk).unwrap();
     assert_eq!(bytes.len(), DISK);
     let (from, to) = skipped.unwrap_or((SIZE, SIZE));
     assert!(bytes[34 * 512..from] == image[34 * 512..from] && bytes[to..SIZE] == image[to..SIZE]);
@@ -112,9 +113,13 @@ fn a_hundred_kills_leave_a_disk_that_cannot_boot_or_is_complete() {
     let folder = rack(b"");
     let folder = folder.path();
     let (_server, url, digest) = server(folder);
-    let begin = Instant::now();
-    assert_eq!(ended(install(folder, &url, &["--sha256", &digest])).0, 0);
-    let whole = begin.elapsed();
+    let time = |_| {
+        new_disk(&folder.join("disk"));
+        let begin = Instant::now();
+        assert_eq!(ended(install(folder, &url, &["--sha256", &digest])).0, 0);
+        begin.elapsed()
+    };
+    let whole = (0..3).map(time).min().unwrap();
     let (mut begun, mut complete) = (0, 0);
     for number in 0..100_u32 {
         new_disk(&folder.join("disk"));
@@ -125,7 +130,7 @@ fn a_hundred_kills_leave_a_disk_that_cannot_boot_or_is_complete() {
         child.wait().unwrap();
         match held(&folder.join("disk")) {
             Content::Data(_) => {
-                assert_complete(folder, None);
+                assert_complete(&folder.join("disk"), folder, None);
                 complete += 1;
                 continue;
             }
@@ -135,7 +140,7 @@ fn a_hundred_kills_leave_a_disk_that_cannot_boot_or_is_complete() {
         }
         let (code, text) = ended(install(folder, &url, &["--sha256", &digest]));
         assert_eq!(code, 0, "{number}: {text}");
-        assert_complete(folder, None);
+        assert_complete(&folder.join("disk"), folder, None);
     }
     assert!(begun > 10, "{begun} were interrupted while they wrote, {complete} at the end");
 }
@@ -170,7 +175,7 @@ fn each_end_has_its_exit_code() {
         let (found, text) = code(image, more);
         assert!(found == expected && text.contains(says), "{image} {more:?}: {found}: {text}");
     }
-    assert_complete(folder, None);
+    assert_complete(&folder.join("disk"), folder, None);
 }
 
 #[test]
@@ -194,7 +199,7 @@ fn progress_is_told_to_people_programs_and_servers() {
 /// An ext4 file system in a file.
 fn ext4(folder: &Path) -> Option<Vec<u8>> {
     let path: PathBuf = folder.join("var");
-    File::create(&path).unwrap().set_len((VAR.1 - 2 * MIB) as u64).unwrap();
+    File::create(&path).unwrap().set_len((VAR.1 - VAR.0) as u64).unwrap();
     let made = Command::new("mkfs.ext4").arg("-q").arg(&path).output().ok()?;
     made.status.success().then(|| fs::read(&path).unwrap())
 }
@@ -214,12 +219,8 @@ fn the_node_config_is_on_the_var_partition_for_root_alone() {
         (folder.join("n1.raw").display().to_string(), folder.join("join.yaml").display().to_string());
     let (code, text) = ended(install(folder, &image, &["--config", &config]));
     assert_eq!(code, 0, "{text}");
-    assert_complete(folder, Some((VAR.0, VAR.0 + VAR.1)));
-    fs::write(
-        made.path().join("var"),
-        &fs::read(folder.join("disk")).unwrap()[VAR.0..VAR.0 + VAR.1 - 2 * MIB],
-    )
-    .unwrap();
+    assert_complete(&folder.join("disk"), folder, Some(VAR));
+    fs::write(made.path().join("var"), &fs::read(folder.join("disk")).unwrap()[VAR.0..VAR.1]).unwrap();
     let debugfs = |command: &str| {
         let output = Command::new("debugfs")
             .arg("-R")
@@ -274,10 +275,79 @@ fn an_image_on_a_file_system_with_a_label_is_found_and_read() {
     let (code, text) = ended(install(folder, &format!("LABEL={label}/images/n1.raw"), &[]));
     assert_eq!(code, 0, "{text}");
     assert!(text.contains(&format!("installing {label} (25.2 MB")), "{text}");
-    assert_complete(folder, None);
+    assert_complete(&folder.join("disk"), folder, None);
     let (code, text) = ended(install(folder, &format!("LABEL={label}/n2.raw"), &["--overwrite"]));
     assert!(
         code == 10 && text.contains(&format!("block map /n2.raw.bmap on the disc {label}")),
         "{code}: {text}"
     );
+}
+
+/// A machine whose kernel command line asks for an installation, with two disks and UEFI.
+fn machine(folder: &Path, line: &str) {
+    const VENDOR: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+    let write = |path: &str, bytes: &[u8]| {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    write("proc/cmdline", line.as_bytes());
+    write("sys/class/dmi/id/product_serial", b"7XK2\n");
+    for name in ["vda", "vdb"] {
+        write(&format!("sys/block/{name}/size"), (DISK / 512).to_string().as_bytes());
+        write(&format!("dev/{name}"), b"old data");
+        fs::OpenOptions::new()
+            .write(true)
+            .open(folder.join("dev").join(name))
+            .unwrap()
+            .set_len(DISK as u64)
+            .unwrap();
+    }
+    write("sys/block/vdb/serial", b"wanted\n");
+    write(&format!("sys/firmware/efi/efivars/BootOrder-{VENDOR}"), &[7, 0, 0, 0, 5, 0]);
+}
+
+#[test]
+fn what_the_kernel_command_line_asks_for_is_done() {
+    const TEST: &str = "an installation that the kernel command line asks for";
+    let made = tempfile::tempdir().unwrap();
+    let Some(var) = ext4(made.path()) else { return not_run(TEST, "there is no mkfs.ext4") };
+    if !nix::unistd::geteuid().is_root() || !Path::new("/dev/loop-control").exists() {
+        return not_run(TEST, "it needs root and loop devices");
+    }
+    let (folder, root) = (rack(&var), tempfile::tempdir().unwrap());
+    let (server, url, digest) = server(folder.path());
+    let asked = format!(
+        "quiet firstboot.install={url} firstboot.install-sha256={digest} firstboot.install-disk=serial=want* \
+         firstboot.install-report={} firstboot.config-inline=YTogMQo=",
+        server.url("/report")
+    );
+    let run = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_firstboot"));
+        let child = command.arg("install").arg("--rootfs").arg(root.path());
+        ended(child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    };
+    machine(root.path(), &asked);
+    let (code, text) = run();
+    assert!(code == 2 && text.contains("the disk holds data: /dev/vdb"), "{code}: {text}");
+    machine(root.path(), &format!("{asked} firstboot.install-overwrite"));
+    let (code, text) = run();
+    assert_eq!(code, 0, "{text}");
+    assert_complete(&root.path().join("dev/vdb"), folder.path(), Some(VAR));
+    assert!(fs::read(root.path().join("dev/vda")).unwrap().starts_with(b"old data"));
+    let variables = root.path().join("sys/firmware/efi/efivars");
+    let variable = |name: &str| {
+        fs::read(variables.join(format!("{name}-8be4df61-93ca-11d2-aa0d-00e098032b8c"))).unwrap()
+    };
+    assert_eq!(variable("BootOrder"), [7, 0, 0, 0, 0, 0, 5, 0]);
+    assert!(variable("Boot0000").windows(4).any(|part| part == b"n\x001\x00"));
+    assert!(!root.path().join("run/firstboot/install-config").exists(), "kept only for another try");
+    let reports: Vec<_> = server.requests().into_iter().filter(|request| request.method == "POST").collect();
+    let phase = |request: &testkit::Request| {
+        let report: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+        assert_eq!(report["machine"]["serial"], "7XK2");
+        report["phase"].as_str().unwrap().to_owned()
+    };
+    let last = phase(reports.last().unwrap());
+    assert!(reports.iter().map(phase).any(|phase| phase == "failed") && last == "installed");
 }

@@ -137,3 +137,36 @@ fn a_block_device_is_zeroed_forgotten_and_taken_once() {
     drop(disk);
     assert_eq!(fs::read(&path).unwrap()[(1 << 20) + 8192..][..3], *b"abc", "in its part of the file");
 }
+
+#[test]
+fn files_are_changed_on_a_disk_that_is_held() {
+    const TEST: &str = "files on a disk that is a block device";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, vec![0; 16 << 20]).unwrap();
+    let made = std::process::Command::new("mkfs.ext4")
+        .args(["-q", "-E", "offset=1048576"])
+        .arg(&path)
+        .arg("12M")
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        return testkit::not_run(TEST, "there is no mkfs.ext4");
+    }
+    let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let Ok((device, _open)) = loops::attach(&file, b"test", Window::Part(0, 16 << 20)) else {
+        return testkit::not_run(TEST, "it needs root and loop devices");
+    };
+    let disk = Device::open(&device).unwrap();
+    let write = |text: &'static str| {
+        move |folder: &Path| {
+            assert_eq!(folder.join("a/b").exists(), text == "two");
+            files::write(&folder.join("a/b"), text.as_bytes(), files::PRIVATE)
+        }
+    };
+    disk.change_files(1 << 20, 12 << 20, write("one")).unwrap();
+    disk.change_files(1 << 20, 12 << 20, write("two")).unwrap();
+    let failure = disk.change_files(0, 1 << 20, |_| Ok(())).unwrap_err();
+    assert!(failure.message.contains("(ext4)"), "{failure}");
+    let failing = |_: &Path| Err(Failure::new(ErrorKind::Host, "full"));
+    assert_eq!(disk.change_files(1 << 20, 12 << 20, failing).unwrap_err().message, "full");
+}
