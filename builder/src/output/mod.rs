@@ -31,7 +31,9 @@ use serde::de::DeserializeOwned;
 use crate::assembly::Part;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
+use crate::layer::PackedLayer;
 use crate::part::Parts;
+use crate::store::Store;
 
 /// All outputs, in the order of the documentation.
 pub const ALL: &[&Output] = &[
@@ -70,6 +72,12 @@ pub struct Output {
 
 /// An output with its options.
 pub trait Writer: Debug + Send + Sync {
+    /// Makes of a layer what can be made before there is an image, and keeps it in the store: the base is still
+    /// being built meanwhile.
+    fn prepare(&self, _layer: &PackedLayer, _store: &Store) -> Result<()> {
+        Ok(())
+    }
+
     /// Writes the files into the folder `folder`, which becomes visible to the user only when every output is
     /// complete. Other outputs are written there at the same time, under other names.
     fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<OutputFile>>;

@@ -28,9 +28,9 @@ use crate::part::work::Work;
 use crate::store::{Content, Key};
 use crate::tree::Tree;
 
-/// zstd's level. Decompression is as fast as at lower ones; 19 needs 8 MiB of window, the most that kernels
-/// accept.
-const LEVEL: i32 = 19;
+/// zstd's level. Of 9.5 MB it makes 3.29 MB in 0.23 s; 19 makes 2.98 MB in 4.1 s, for which every build of a
+/// disk would wait.
+const LEVEL: i32 = 9;
 
 /// Folder of the modules in the initrd.
 const MODULE_FOLDER: &str = "lib";

@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::layer::{self, PackedLayer};
 use crate::lock::Lock;
+use crate::output;
 use crate::store::{Key, Store};
 
 /// Raise it when the same inputs come to give other bytes.
@@ -62,17 +63,26 @@ pub(super) struct Builder<'a> {
 
 impl Builder<'_> {
     /// The base, and the definition's layers. The base is one long single-threaded job, so the layers are
-    /// packed at the same time.
+    /// packed at the same time, and prepared for the outputs.
     pub(super) fn contents(&self) -> Result<(Content, Vec<PackedLayer>)> {
         std::thread::scope(|scope| {
             let base = scope.spawn(|| self.base());
-            let layers: Result<Vec<PackedLayer>> =
-                self.plan.layers.iter().map(|layer| self.layer(layer)).collect();
+            let layers = self.layers();
             let base = base
                 .join()
                 .map_err(|_| Error::new(ErrorKind::Internal, "the thread that builds the base panicked"))?;
             Ok((base?, layers?))
         })
+    }
+
+    fn layers(&self) -> Result<Vec<PackedLayer>> {
+        let layers: Vec<PackedLayer> =
+            self.plan.layers.iter().map(|layer| self.layer(layer)).collect::<Result<_>>()?;
+        for name in &self.plan.outputs {
+            let writer = output::configured(name, self.plan.output_options.get(name))?;
+            layers.iter().try_for_each(|layer| writer.prepare(layer, &self.session.store))?;
+        }
+        Ok(layers)
     }
 
     fn base(&self) -> Result<Content> {

@@ -20,9 +20,11 @@ use crate::definition::plan;
 use crate::determinism::Calendar;
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::layer::PackedLayer;
 use crate::layer::compress::{Compression, compress};
 use crate::output::{Output, OutputFile, Writer, threads};
 use crate::part::Parts;
+use crate::store::Store;
 use layout::{Layout, annotated, built, descriptor, tagged};
 
 pub(super) const OUTPUT: Output = Output::new::<Oci>(
@@ -41,6 +43,11 @@ struct Oci {
 }
 
 impl Writer for Oci {
+    /// On one thread: the base has the other processors.
+    fn prepare(&self, layer: &PackedLayer, store: &Store) -> Result<()> {
+        compress(store, layer, self.compression, 1).map(drop)
+    }
+
     fn write(&self, parts: &Parts<'_>, folder: &Path) -> Result<Vec<OutputFile>> {
         let image = &parts.image;
         let name = format!("{}-oci", image.plan.name);

@@ -34,6 +34,7 @@ fn plan() -> ImagePlan {
         metadata: None,
         outputs: vec!["oci".into()],
         output_options: BTreeMap::new(),
+        tests: Vec::new(),
     }
 }
 
