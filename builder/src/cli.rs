@@ -64,6 +64,8 @@ pub enum Verb {
     Verify(VerifyArgs),
     /// Boot a built image in QEMU, with its console in the terminal; Ctrl-A X ends it
     Run(RunArgs),
+    /// Boot a built image in QEMU and run the tests of its definition; exit code 6 if one fails
+    Test(TestArgs),
     /// Simulate a platform's metadata service, to try user data without a machine
     Simulate(SimulateArgs),
     /// Boot machines from the network: scripts, images, node configs, reports and a status page over HTTP
@@ -417,6 +419,42 @@ fn map_file(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     let is_known = path.extension().is_some_and(|end| end == "svg" || end == "html");
     if is_known { Ok(path) } else { Err("its name must end in .svg or .html".to_owned()) }
+/// `kiln test`
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// The output folder of a build, or a disk in it. It is not changed
+    #[arg(default_value = "out")]
+    pub image: PathBuf,
+    /// What starts the machine
+    #[arg(long, value_enum, default_value = "uefi")]
+    pub firmware: Firmware,
+    /// How it reaches its disk
+    #[arg(long, value_enum, default_value = "virtio")]
+    pub bus: Bus,
+    /// Emulate the processor even where this host could virtualise it (/dev/kvm)
+    #[arg(long)]
+    pub emulate: bool,
+    /// Processors
+    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pub cpus: u32,
+    /// Memory
+    #[arg(long, value_name = "SIZE", default_value = "3GiB", value_parser = size)]
+    pub memory: Size,
+    /// The size of the disk; an image that is larger stays as large as it is
+    #[arg(long, value_name = "SIZE", default_value = "10GiB", value_parser = size)]
+    pub disk: Size,
+    /// A node config, handed to the agent by the firmware
+    #[arg(long, value_name = "FILE")]
+    pub node_config: Option<PathBuf>,
+    /// How many seconds the machine may take until the first test begins
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub timeout: u64,
+    /// Write the machine's console into this file
+    #[arg(long, value_name = "FILE")]
+    pub console: Option<PathBuf>,
+    /// More arguments for QEMU
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub more: Vec<OsString>,
 }
 
 fn size(text: &str) -> Result<Size, String> {

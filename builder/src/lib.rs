@@ -28,6 +28,7 @@ pub(crate) mod pipeline;
 pub mod mirror;
 pub mod audit;
 pub mod lint;
+pub mod boot_test;
 pub mod qemu;
 pub mod verify;
 pub mod compare;

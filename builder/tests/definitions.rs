@@ -307,6 +307,35 @@ fn a_plan_warns_of_what_the_lock_will_not_find_and_of_what_changes_nothing() {
 }
 
 #[test]
+fn tests_have_names_commands_and_limits_and_their_variables_are_replaced() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/debian-13.toml");
+    let load = |test: &str| {
+        let set = format!("test=[{test}]");
+        registry::load(&shipped, &[set], None).map(|definition| definition.plan.tests)
+    };
+    let tests =
+        load("{name = \"a\", run = [\"x\", \"${arch}\", \"$HOME\"], expect = \"v${kubernetes}\", exit = 3}")
+            .unwrap();
+    assert_eq!((tests.len(), tests[0].exit, tests[0].within, tests[0].timeout), (1, 3, 0, 60));
+    assert_eq!(tests[0].run, ["x", "amd64", "$HOME"]);
+    assert!(tests[0].expect.as_ref().unwrap().starts_with("v1."));
+    let run = "run = [\"x\"]";
+    for (test, says) in [
+        ("{name = \"a\", run = []}".to_owned(), "there is no command"),
+        ("{name = \"a\", run = [\"\"]}".to_owned(), "there is no command"),
+        (format!("{{name = \" \", {run}}}"), "a name is one line of text"),
+        (format!("{{name = \"a\", {run}}}, {{name = \"a\", {run}}}"), "two tests have this name"),
+        (format!("{{name = \"a\", {run}, timeout = 0}}"), "0 seconds are not possible"),
+        (format!("{{name = \"a\", {run}, within = 4000}}"), "4000 seconds are not possible"),
+        ("{name = \"a\", run = [\"${nobody}\"]}".to_owned(), "unknown variable ${nobody}"),
+        (format!("{{name = \"a\", {run}, exit = 256}}"), "256"),
+    ] {
+        let error = load(&test).unwrap_err();
+        assert!(error.message().contains(says), "{test}: {error}");
+    }
+}
+
+#[test]
 fn large_sectors_are_a_disks_of_uefi_and_of_outputs_that_have_them() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/debian-13.toml");
     let load = |sets: &[&str]| {

@@ -236,6 +236,27 @@ fn verified(image: &Path) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
+/// `kiln test` as its users call it.
+#[test]
+fn the_default_image_passes_the_tests_of_its_definition() {
+    if let Some(program) = workspace::missing(&["debugfs"]) {
+        return not_run("kiln test", &format!("no program {program} here"));
+    }
+    let _alone = workspace::exclusive("vm");
+    let image = kiln::image(DEFAULT);
+    let kiln = kiln::programs().join("kiln");
+    let patience = workspace::patience(BOOT).as_secs().to_string();
+    let output = Command::new(kiln)
+        .args(["test", "--json", "--quiet", "--emulate", "--timeout", &patience])
+        .arg(&image.folder)
+        .output()
+        .expect("kiln starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let passed = said.lines().filter(|line| line.contains("\"passed\":true")).count();
+    assert_eq!(passed, 4, "{said}");
+}
+
 #[test]
 fn nothing_is_found_in_the_default_image() {
     if let Some(program) = workspace::missing(&["sqfs2tar", "mtype"]) {

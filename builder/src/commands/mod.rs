@@ -16,6 +16,7 @@ mod run;
 mod schema;
 mod serve;
 mod simulate;
+mod test;
 mod verify;
 
 use std::io::Write;
@@ -51,6 +52,7 @@ pub fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Inspect(args) => inspect::run(args, &progress, &terminal),
         Verb::Verify(args) => return verify::run(args, &progress, &terminal),
         Verb::Run(args) => return run::run(args, cli.quiet, &terminal),
+        Verb::Test(args) => test::run(args, &progress, &terminal),
         Verb::Simulate(args) => return simulate::run(args, cli.quiet, &terminal),
         Verb::Serve(args) => serve::run(args, &terminal),
         Verb::Schema(args) => schema::run(args, &terminal),

@@ -156,21 +156,30 @@ fn word(value: &impl ValueEnum) -> OsString {
 }
 
 fn start(args: &RunArgs, words: &[OsString], terminal: &Terminal) -> Result<()> {
-    let program = words[0].to_string_lossy().into_owned();
-    // The machine ends with this program, however that ends.
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM", "--"]).args(words);
+    let mut command = bound(words);
     if args.until.is_some() {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
     }
-    let child = command.spawn().map_err(|error| {
-        Error::new(ErrorKind::Tool, format!("starting {program}: {error}"))
-            .help(format!("install it (package {PACKAGE})"))
-    })?;
+    let child = spawned(&mut command, words)?;
     match &args.until {
-        None => ended(wait(child)?, &program),
+        None => ended(wait(child)?, &words[0].to_string_lossy()),
         Some(text) => until(child, text, Duration::from_secs(args.timeout), terminal),
     }
+}
+
+/// The command `words`, which ends with this program, however that ends.
+pub(super) fn bound(words: &[OsString]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "--"]).args(words);
+    command
+}
+
+/// Starts the machine of [`bound`].
+pub(super) fn spawned(command: &mut Command, words: &[OsString]) -> Result<Child> {
+    command.spawn().map_err(|error| {
+        Error::new(ErrorKind::Tool, format!("starting {}: {error}", words[0].to_string_lossy()))
+            .help(format!("install it (package {PACKAGE})"))
+    })
 }
 
 fn wait(mut child: Child) -> Result<ExitStatus> {

@@ -220,6 +220,7 @@ fn over(upper: ImageSpec, lower: ImageSpec) -> ImageSpec {
         metadata: merge(upper.metadata, lower.metadata, over_metadata),
         outputs: upper.outputs.or(lower.outputs),
         output,
+        test: upper.test.or(lower.test),
     }
 }
 

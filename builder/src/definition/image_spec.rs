@@ -63,6 +63,34 @@ pub struct ImageSpec {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, BTreeMap<String, serde_json::Value>>")]
     pub output: BTreeMap<String, toml::Table>,
+    /// What `kiln test` runs on a machine that has booted this image, and what must come of it. It changes
+    /// nothing in the image.
+    pub test: Option<Vec<TestSpec>>,
+}
+
+/// A command on a booted machine, and what must come of it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TestSpec {
+    /// What is true when it passes, in a few words.
+    pub name: String,
+    /// The command and its arguments; no shell reads them. Variables are replaced, here and in `expect`.
+    pub run: Vec<String>,
+    /// A text that the command must say, on standard output or standard error.
+    pub expect: Option<String>,
+    /// The command's exit code.
+    #[serde(default)]
+    pub exit: u8,
+    /// For how many seconds it is tried again when something else comes of it: for what is still starting.
+    #[serde(default)]
+    pub within: u32,
+    /// How many seconds it may run.
+    #[serde(default = "test_timeout")]
+    pub timeout: u32,
+}
+
+const fn test_timeout() -> u32 {
+    60
 }
 
 /// The operating system below the layers.

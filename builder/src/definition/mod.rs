@@ -24,6 +24,7 @@ mod resolve_layer;
 mod resolve_metadata;
 mod resolve_preload;
 mod resolve_signature;
+mod resolve_test;
 pub mod snapshot;
 pub(crate) mod source;
 pub(crate) mod value;

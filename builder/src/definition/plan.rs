@@ -79,6 +79,27 @@ pub struct ImagePlan {
     /// Options of outputs, by name, where the definition sets any. Each output knows its own.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub output_options: BTreeMap<String, toml::Table>,
+    /// What `kiln test` runs on a machine of the image. No byte of the image depends on it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<TestPlan>,
+}
+
+/// A command on a booted machine, and what must come of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestPlan {
+    /// What is true when it passes.
+    pub name: String,
+    /// The command and its arguments.
+    pub run: Vec<String>,
+    /// A text that it must say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<String>,
+    /// Its exit code.
+    pub exit: u8,
+    /// For how many seconds it is tried again.
+    pub within: u32,
+    /// How many seconds it may run.
+    pub timeout: u32,
 }
 
 impl ImagePlan {

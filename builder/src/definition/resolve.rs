@@ -23,6 +23,7 @@ use super::resolve_layer::resolve_layer;
 use super::resolve_metadata::{self, resolve_metadata};
 use super::resolve_preload::{IMPORTER, resolve_preload, texts_of_word};
 use super::resolve_signature::drop_signatures;
+use super::resolve_test;
 use super::source::{Step, rewrite_error, suggestion};
 use super::value::{Name, Size};
 use super::warnings;
@@ -144,6 +145,7 @@ impl Resolver<'_> {
             metadata,
             outputs,
             output_options: file.output.clone(),
+            tests: resolve_test::resolve(self.composed, &variables)?,
             variables,
         };
         Ok((plan, warnings))

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::base::LockedPackage;
-use crate::definition::plan::Arch;
+use crate::definition::plan::{Arch, TestPlan};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::LockedArtifact;
@@ -37,6 +37,9 @@ pub struct Finished {
     pub tools: BTreeMap<String, String>,
     /// The files of its outputs.
     pub outputs: Vec<Sum>,
+    /// What `kiln test` runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<TestPlan>,
 }
 
 /// The kernel of a finished image.

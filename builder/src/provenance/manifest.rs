@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::base::{LockedPackage, LockedRootfs, LockedVendor};
-use crate::definition::plan::{Arch, BasePlan};
+use crate::definition::plan::{Arch, BasePlan, TestPlan};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::format::gpt::Layout;
@@ -52,6 +52,9 @@ pub struct Manifest<'a> {
     /// Programs of the build host that wrote parts of the outputs: another version may write other bytes.
     pub tools: BTreeMap<&'static str, String>,
     pub outputs: &'a [Sum],
+    /// What `kiln test` runs.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub tests: &'a [TestPlan],
 }
 
 /// The kernel of an image.
@@ -116,6 +119,7 @@ impl<'a> Manifest<'a> {
             vendor: pins.base.vendor(),
             tools: parts.work.tools(),
             outputs,
+            tests: &image.plan.tests,
         })
     }
 }

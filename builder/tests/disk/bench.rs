@@ -107,6 +107,7 @@ fn plan() -> ImagePlan {
         metadata: None,
         outputs: Vec::new(),
         output_options: BTreeMap::new(),
+        tests: Vec::new(),
     }
 }
 
