@@ -419,6 +419,8 @@ fn map_file(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     let is_known = path.extension().is_some_and(|end| end == "svg" || end == "html");
     if is_known { Ok(path) } else { Err("its name must end in .svg or .html".to_owned()) }
+}
+
 /// `kiln test`
 #[derive(Debug, Args)]
 pub struct TestArgs {

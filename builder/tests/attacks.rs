@@ -171,7 +171,7 @@ fn inspect_finds_every_file_that_was_changed() {
     };
     let raw = sum("x.raw", b"disk");
     let manifest = serde_json::json!({
-        "name": "x", "identity": raw.sha256, "variables": {}, "layers": [], "artifacts": [], "packages": [],
+        "name": "x", "arch": "amd64", "identity": raw.sha256, "variables": {}, "layers": [], "artifacts": [], "packages": [],
         "tools": {}, "outputs": [raw],
     });
     let manifest = manifest.to_string().into_bytes();
