@@ -348,12 +348,22 @@ pub struct VerifyArgs {
     /// of a build
     #[arg(default_value = "out")]
     pub image: PathBuf,
-    /// Accept what a check finds: CHECK, or CHECK:/PATH
+    /// Ask the rules of a benchmark instead of Kiln's own checks
+    #[arg(long, value_enum)]
+    pub profile: Option<Profile>,
+    /// Accept what a check finds: CHECK, or CHECK:/PATH; with --profile the number of a rule
     #[arg(long = "allow", value_name = "CHECK[:/PATH]")]
     pub allowed: Vec<String>,
     /// The architecture [default: what the manifest beside the image says, else this machine's]
     #[arg(long, value_name = "ARCH", value_parser = arch)]
     pub arch: Option<Arch>,
+}
+
+/// A benchmark.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Profile {
+    /// CIS's for the nodes of Kubernetes and for Linux
+    Cis,
 }
 
 /// `kiln run`

@@ -4,16 +4,18 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{Terminal, image};
-use crate::cli::VerifyArgs;
+use super::Terminal;
+use super::image::{self, Named};
+use crate::cli::{Profile, VerifyArgs};
 use crate::error::{Error, ErrorKind, FOUND, Result};
 use crate::lock::LockedArtifact;
 use crate::progress::Progress;
-use crate::verify::{self, Finding};
+use crate::verify::cis::{self, Answer, Counts, Outcome};
+use crate::verify::{self, Finding, Subject};
 
 /// Checks an image. The exit code tells whether anything was found.
 pub fn run(args: &VerifyArgs, progress: &Progress, terminal: &Terminal) -> Result<ExitCode> {
-    check_allowed(&args.allowed)?;
+    check_allowed(args)?;
     let named = image::named(&args.image, image::is_layout, image::whole)?;
     let mut opened = named.open(args.arch, progress)?;
     let subject = &mut opened.subject;
@@ -24,22 +26,72 @@ pub fn run(args: &VerifyArgs, progress: &Progress, terminal: &Terminal) -> Resul
         .filter_map(vouched)
         .collect();
     let _step = progress.step("checking it");
-    let found = verify::verify(subject, &args.allowed);
+    let count = match args.profile {
+        Some(Profile::Cis) => show_profile(&named, subject, &args.allowed, terminal)?,
+        None => show_checks(&named, subject, &args.allowed, terminal)?,
+    };
+    Ok(ExitCode::from(if count == 0 { 0 } else { FOUND }))
+}
+
+/// Runs Kiln's own checks; returns the number of findings.
+fn show_checks(named: &Named, subject: &Subject, allowed: &[String], terminal: &Terminal) -> Result<usize> {
+    let found = verify::verify(subject, allowed);
     let (files, is_node) = (subject.tree.entries.len(), subject.is_node());
     let shown = json!({ "image": named.path, "files": files, "node": is_node, "findings": found });
     terminal.show(&shown, |_| text(&found, files, is_node))?;
-    Ok(ExitCode::from(if found.is_empty() { 0 } else { FOUND }))
+    Ok(found.len())
 }
 
-fn check_allowed(allowed: &[String]) -> Result<()> {
-    let check = |one: &String| one.split(':').next().unwrap_or_default().to_owned();
-    match allowed.iter().map(check).find(|name| !verify::names().any(|known| known == name)) {
-        None => Ok(()),
-        Some(name) => {
-            let names: Vec<&str> = verify::names().collect();
-            Err(Error::new(ErrorKind::Usage, format!("--allow {name}: there is no such check"))
-                .help(format!("the checks are: {}", names.join(", "))))
+/// Asks the rules of the benchmarks; returns the number of findings.
+fn show_profile(named: &Named, subject: &Subject, allowed: &[String], terminal: &Terminal) -> Result<usize> {
+    let answers = cis::answers(subject, allowed);
+    let counts = Counts::of(&answers);
+    let shown = json!({ "image": named.path, "profile": "cis", "counts": counts, "rules": answers });
+    terminal.show(&shown, |_| profile_text(&answers, &counts))?;
+    Ok(counts.findings)
+}
+
+/// Findings first, then what is so on purpose, then what was not checked, by its reason.
+fn profile_text(answers: &[Answer], counts: &Counts) -> String {
+    let mut lines = Vec::new();
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for Answer { id, title, outcome } in answers {
+        match outcome {
+            Outcome::Finding { found, expected, place } => {
+                lines.push(format!("{id}: {title}\n  found {found}; expected {expected} ({place})"));
+            }
+            Outcome::NotChecked { reason } => match reasons.iter_mut().find(|(known, _)| known == reason) {
+                Some((_, ids)) => ids.push(id),
+                None => reasons.push((reason, vec![id])),
+            },
+            Outcome::Passed | Outcome::Exempt { .. } => {}
         }
+    }
+    lines.push("\nnot met on purpose:".to_owned());
+    for Answer { id, title, outcome } in answers {
+        if let Outcome::Exempt { reason } = outcome {
+            lines.push(format!("  {id}: {title}: {reason}"));
+        }
+    }
+    lines.push("\nnot checked:".to_owned());
+    lines.extend(reasons.iter().map(|(reason, ids)| format!("  {reason}: {}", ids.join(", "))));
+    lines.push(format!(
+        "\n{} passed, {} findings, {} not met on purpose, {} not checked",
+        counts.passed, counts.findings, counts.exempt, counts.not_checked
+    ));
+    lines.join("\n")
+}
+
+fn check_allowed(args: &VerifyArgs) -> Result<()> {
+    let names: Vec<&str> = match args.profile {
+        Some(Profile::Cis) => cis::ids().collect(),
+        None => verify::names().collect(),
+    };
+    let check = |one: &String| one.split(':').next().unwrap_or_default().to_owned();
+    match args.allowed.iter().map(check).find(|name| !names.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(Error::new(ErrorKind::Usage, format!("--allow {name}: there is no such check"))
+            .help(format!("the checks are: {}", names.join(", ")))),
     }
 }
 

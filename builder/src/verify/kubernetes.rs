@@ -1,5 +1,6 @@
 //! What a node needs, and settings of the kubelet and the runtime that open it.
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{Findings, Subject};
@@ -56,6 +57,81 @@ pub(super) fn node(subject: &Subject, findings: &mut Findings<'_>) {
     }
 }
 
+/// A flag of the kubelet.
+pub(super) struct Flag {
+    /// Without the two minuses.
+    pub(super) name: String,
+    pub(super) value: String,
+    /// The file that has it.
+    pub(super) path: String,
+}
+
+/// The kubelet's unit and its drop-ins, in the order in which they count.
+pub(super) fn unit_files(subject: &Subject) -> Vec<String> {
+    const UNIT: &str = "kubelet.service";
+    let folders = ["usr/lib/systemd/system", "etc/systemd/system"];
+    let is_there = |path: &String| subject.file(path).is_some();
+    let main = folders.iter().rev().map(|folder| format!("{folder}/{UNIT}")).find(is_there);
+    let drop_ins = folders.iter().flat_map(|folder| {
+        let folder = format!("{folder}/{UNIT}.d");
+        subject
+            .tree
+            .below(&folder)
+            .map(|(path, _)| path.clone())
+            .filter(|path| path.ends_with(".conf"))
+            .collect::<Vec<_>>()
+    });
+    let mut drop_ins: Vec<String> = drop_ins.collect();
+    drop_ins.sort_by(|one, other| one.rsplit('/').next().cmp(&other.rsplit('/').next()));
+    main.into_iter().chain(drop_ins).collect()
+}
+
+/// Every flag that the kubelet's unit, its drop-ins and the files of its variables give it.
+pub(super) fn flags(subject: &Subject) -> Vec<Flag> {
+    const VARIABLES: [&str; 3] =
+        ["var/lib/kubelet/kubeadm-flags.env", "etc/default/kubelet", "etc/sysconfig/kubelet"];
+    let files = unit_files(subject).into_iter().chain(VARIABLES.map(str::to_owned));
+    let texts = files.filter_map(|path| Some((subject.text(&path)?, path)));
+    let mut flags = Vec::new();
+    for (text, path) in texts {
+        for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
+            let words: Vec<&str> =
+                line.split(|letter: char| letter.is_whitespace() || "\"'".contains(letter)).collect();
+            for (number, word) in words.iter().enumerate() {
+                // The first flag may follow the variable's name.
+                let Some((_, flag)) =
+                    word.split_once("--").filter(|(before, _)| before.is_empty() || before.ends_with('='))
+                else {
+                    continue;
+                };
+                let next =
+                    words.get(number + 1).filter(|next| !next.is_empty() && !next.starts_with(['-', '$']));
+                let (name, value) = match flag.split_once('=') {
+                    Some((name, value)) => (name, value),
+                    None => (flag, next.copied().unwrap_or("true")),
+                };
+                flags.push(Flag { name: name.to_owned(), value: value.to_owned(), path: format!("/{path}") });
+            }
+        }
+    }
+    flags
+}
+
+/// The folder of configurations that count over the cluster's, if the kubelet is started with one.
+pub(super) fn config_folder(subject: &Subject) -> Option<String> {
+    let flag = flags(subject).into_iter().rfind(|flag| flag.name == "config-dir")?;
+    Some(flag.value.trim_matches('/').to_owned())
+}
+
+/// Every document of a text in YAML that has a sane size; those that are none are left out.
+pub(super) fn documents(text: &str) -> Vec<Value> {
+    if text.len() > LARGEST_CONFIGURATION {
+        return Vec::new();
+    }
+    let documents = serde_yaml_ng::Deserializer::from_str(text);
+    documents.map_while(|document| Value::deserialize(document).ok()).collect()
+}
+
 /// Settings of a KubeletConfiguration that let strangers in.
 pub(super) fn kubelet(subject: &Subject, findings: &mut Findings<'_>) {
     let folders = ["etc/kubernetes", "etc/firstboot", "var/lib/kubelet"];
@@ -68,39 +144,111 @@ pub(super) fn kubelet(subject: &Subject, findings: &mut Findings<'_>) {
             findings.at(path, "it is too large for a configuration of the kubelet, and was not read");
             continue;
         }
-        let document: Value = serde_yaml_ng::from_str(&text).unwrap_or_default();
-        let mut wrong = |what: &str| findings.at(path, what);
-        if document["authentication"]["anonymous"]["enabled"] == true {
-            wrong("strangers may ask the kubelet (authentication.anonymous)");
+        for document in documents(&text) {
+            of_configuration(&document, &mut |what| findings.at(path, what));
         }
-        if document["authorization"]["mode"] == "AlwaysAllow" {
-            wrong("everybody may order the kubelet (authorization.mode)");
-        }
-        if document["readOnlyPort"].as_u64().is_some_and(|port| port != 0) {
-            wrong("a port of the kubelet asks nobody who he is (readOnlyPort)");
-        }
-        if document["enableDebuggingHandlers"] == true && document["authorization"]["mode"] == "AlwaysAllow" {
-            wrong("everybody may run commands in pods (enableDebuggingHandlers)");
-        }
+    }
+    for Flag { name, value, path } in flags(subject) {
+        let why = match (name.as_str(), value.as_str()) {
+            ("anonymous-auth", "true") => "strangers may ask the kubelet (--anonymous-auth)",
+            ("authorization-mode", "AlwaysAllow") => "everybody may order the kubelet (--authorization-mode)",
+            ("read-only-port", port) if port != "0" => {
+                "a port of the kubelet asks nobody who he is (--read-only-port)"
+            }
+            _ => continue,
+        };
+        findings.add(path, why);
+    }
+}
+
+fn of_configuration(document: &Value, wrong: &mut dyn FnMut(&str)) {
+    if document["authentication"]["anonymous"]["enabled"] == true {
+        wrong("strangers may ask the kubelet (authentication.anonymous)");
+    }
+    if document["authorization"]["mode"] == "AlwaysAllow" {
+        wrong("everybody may order the kubelet (authorization.mode)");
+    }
+    if document["readOnlyPort"].as_u64().is_some_and(|port| port != 0) {
+        wrong("a port of the kubelet asks nobody who he is (readOnlyPort)");
+    }
+    if document["enableDebuggingHandlers"] == true && document["authorization"]["mode"] == "AlwaysAllow" {
+        wrong("everybody may run commands in pods (enableDebuggingHandlers)");
     }
 }
 
 /// Registries that nobody vouches for, and runtimes that listen on the network.
 pub(super) fn runtime(subject: &Subject, findings: &mut Findings<'_>) {
-    for folder in ["etc/containerd", "etc/docker", "etc/crio", "etc/containers"] {
+    for folder in ["etc/containerd", "etc/docker", "etc/crio", "etc/containers", "usr/share/containers"] {
         for (path, text) in subject.texts(folder) {
             for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-                let plain: String = line.split_whitespace().collect();
-                let is_open = ["skip_verify=true", "insecure_skip_verify=true", "insecure=true"]
-                    .iter()
-                    .any(|word| plain.contains(word))
-                    || (plain.contains("\"insecure-registries\":[") && !plain.contains("[]"))
-                    || plain.contains("tcp://0.0.0.0")
-                    || plain.contains("tcp://[::]");
-                if is_open {
+                if trusts_anybody(line) || listens(line) {
                     findings.at(path, format!("nobody vouches for what comes or who asks: {line}"));
                 }
             }
         }
     }
+    let names: Vec<&str> = contract::runtime::RUNTIMES.iter().map(|runtime| runtime.name).collect();
+    for folder in ["etc/systemd/system", "usr/lib/systemd/system", "usr/local/lib/systemd/system"] {
+        for (path, text) in subject.texts(folder) {
+            let unit = path[folder.len() + 1..].split('/').next().unwrap_or_default();
+            if !names.iter().any(|name| unit.contains(name)) && !unit.contains("docker") {
+                continue;
+            }
+            for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
+                let is_socket = unit.ends_with(".socket") || unit.ends_with(".socket.d");
+                let listens_on = line.strip_prefix("ListenStream=").filter(|_| is_socket);
+                if listens(line) || listens_on.is_some_and(is_open_address) {
+                    findings.at(path, format!("strangers may ask the runtime: {line}"));
+                }
+            }
+        }
+    }
+}
+
+/// Whether a line of a configuration takes images from servers without a certificate.
+fn trusts_anybody(line: &str) -> bool {
+    let plain: String = line.split_whitespace().collect();
+    const SETTINGS: [&str; 4] =
+        ["skip_verify=true", "insecure_skip_verify=true", "insecure=true", "tls_verify=false"];
+    let is_open = SETTINGS.iter().any(|word| plain.contains(word))
+        || (plain.contains("\"insecure-registries\":[") && !plain.contains("[]"));
+    let http = plain
+        .match_indices("http://")
+        .any(|(at, scheme)| !is_this_machine(&plain[at + scheme.len()..]));
+    // Proxies may have such an address.
+    is_open || (http && !plain.to_ascii_lowercase().contains("proxy"))
+}
+
+/// Whether a line makes a program listen on TCP for other machines: `tcp://HOST:PORT`, and the settings of
+/// containerd and CRI-O that are an address.
+fn listens(line: &str) -> bool {
+    let plain: String = line.split_whitespace().filter(|word| *word != "=").collect::<Vec<_>>().join(" ");
+    let by_scheme = plain.match_indices("tcp://").any(|(at, scheme)| {
+        let rest = &plain[at + scheme.len()..];
+        is_open_address(
+            rest.split(['"', '\'', ' ', ',', ']'])
+                .next()
+                .filter(|one| !one.starts_with('['))
+                .unwrap_or(rest),
+        )
+    });
+    const ADDRESSES: [&str; 4] = ["tcp_address", "stream_address", "stream_server_address", "metrics_host"];
+    let compact: String = line.split_whitespace().collect();
+    let by_name = ADDRESSES.iter().any(|name| {
+        let value = compact.strip_prefix(name).and_then(|rest| rest.strip_prefix('='));
+        value
+            .map(|value| value.trim_matches('"'))
+            .is_some_and(|value| !value.is_empty() && is_open_address(value))
+    });
+    by_scheme || by_name
+}
+
+/// Whether `HOST:PORT`, `HOST` or a port alone is one that other machines reach.
+fn is_open_address(address: &str) -> bool {
+    let is_path = address.starts_with(['/', '@', '%']) || address.starts_with("vsock");
+    !is_path && !is_this_machine(address)
+}
+
+fn is_this_machine(address: &str) -> bool {
+    ["127.", "localhost", "[::1]", "::1"].iter().any(|own| address.starts_with(own))
 }

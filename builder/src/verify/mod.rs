@@ -6,6 +6,7 @@
 
 mod accounts;
 mod boot;
+pub mod cis;
 mod identity;
 mod kubernetes;
 mod modes;
@@ -150,6 +151,15 @@ pub fn verify(subject: &Subject, allowed: &[String]) -> Vec<Finding> {
             .any(|one| *one == finding.check || *one == format!("{}:{}", finding.check, finding.what))
     };
     found.into_iter().filter(|finding| !is_allowed(finding)).collect()
+}
+
+/// The findings of one check.
+fn findings_of(subject: &Subject, name: &str) -> Vec<Finding> {
+    let mut found = BTreeSet::new();
+    for check in CHECKS.iter().filter(|check| check.name == name) {
+        (check.run)(subject, &mut Findings { check: check.name, found: &mut found });
+    }
+    found.into_iter().filter(|one| one.check == name).collect()
 }
 
 /// What to do about the findings of a check.

@@ -1,0 +1,193 @@
+//! The settings of an image that many rules ask for, read once: of the kernel, of the kubelet, of sshd, of
+//! auditd, and the names of its packages.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::archive::pattern;
+use crate::base::installed;
+use crate::tree::merge::real_path;
+use crate::verify::{Subject, kubernetes};
+
+/// A value, and the file that sets it.
+#[derive(Debug, Clone)]
+pub(super) struct Set {
+    pub(super) value: String,
+    pub(super) path: String,
+}
+
+/// The settings.
+#[derive(Debug)]
+pub(super) struct Settings<'a> {
+    pub(super) subject: &'a Subject,
+    /// By name; a name may be a pattern.
+    sysctl: Vec<(String, Set)>,
+    /// Fields of the KubeletConfiguration that the image sets over all others, by their dotted names.
+    kubelet: BTreeMap<String, Set>,
+    /// Flags of the kubelet.
+    flags: BTreeMap<String, Set>,
+    /// Of sshd's, in lower case; the first value counts. `None` if there is no server.
+    ssh: Option<BTreeMap<String, Set>>,
+    /// Lines of auditd's rules; `None` if it is not installed.
+    pub(super) audit: Option<Vec<String>>,
+    /// `None` if no database tells.
+    pub(super) packages: Option<BTreeSet<String>>,
+}
+
+impl<'a> Settings<'a> {
+    pub(super) fn of(subject: &'a Subject) -> Self {
+        let packages = installed::packages(&subject.tree);
+        let packages: Option<BTreeSet<String>> =
+            packages.map(|all| all.into_iter().map(|package| package.name).collect());
+        let has_auditd = subject.file("usr/sbin/auditd").is_some();
+        Self {
+            subject,
+            sysctl: sysctl(subject),
+            kubelet: kubelet(subject),
+            flags: kubernetes::flags(subject)
+                .into_iter()
+                .map(|flag| (flag.name, Set { value: flag.value, path: flag.path }))
+                .collect(),
+            ssh: ssh(subject),
+            audit: has_auditd.then(|| audit(subject)),
+            packages,
+        }
+    }
+
+    /// The value that systemd-sysctl sets: the last that has the name, else the last whose pattern it has.
+    pub(super) fn sysctl(&self, name: &str) -> Option<&Set> {
+        let exact = self.sysctl.iter().rev().find(|(own, _)| own == name);
+        let by_pattern = || {
+            let fits = |own: &str| {
+                own.contains('*') && pattern::matches(&own.replace('.', "/"), &name.replace('.', "/"))
+            };
+            self.sysctl.iter().rev().find(|(own, _)| fits(own))
+        };
+        exact.or_else(by_pattern).map(|(_, set)| set)
+    }
+
+    /// What the image sets over the cluster's configuration: a flag, else a field.
+    pub(super) fn kubelet(&self, field: &str, flag: &str) -> Option<&Set> {
+        self.flags.get(flag).or_else(|| self.kubelet.get(field))
+    }
+
+    /// A flag of the kubelet.
+    pub(super) fn flag(&self, flag: &str) -> Option<&Set> {
+        self.flags.get(flag)
+    }
+
+    /// A setting of sshd, and whether there is one at all.
+    pub(super) fn ssh(&self, name: &str) -> Option<Option<&Set>> {
+        self.ssh.as_ref().map(|settings| settings.get(name))
+    }
+}
+
+/// sysctl.d(5): files by their names, of which one in `/etc` hides one in `/usr`.
+fn sysctl(subject: &Subject) -> Vec<(String, Set)> {
+    let mut files: BTreeMap<&str, (&str, String)> = BTreeMap::new();
+    for folder in ["usr/lib/sysctl.d", "usr/local/lib/sysctl.d", "etc/sysctl.d"] {
+        for (path, text) in subject.texts(folder).filter(|(path, _)| path.ends_with(".conf")) {
+            files.insert(path.rsplit('/').next().unwrap_or(path), (path, text));
+        }
+    }
+    let mut settings = Vec::new();
+    for (path, text) in files.values() {
+        for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
+            let Some((name, value)) = line.split_once('=') else { continue };
+            let name = name.trim().trim_start_matches('-').replace('/', ".");
+            settings.push((name, Set { value: value.trim().to_owned(), path: format!("/{path}") }));
+        }
+    }
+    settings
+}
+
+/// Fields in the files of the kubelet's folder of configurations, if it is started with one (KEP-3983).
+/// Others, such as the agent's defaults, count only where the cluster says nothing, so they set nothing here.
+fn kubelet(subject: &Subject) -> BTreeMap<String, Set> {
+    let mut fields = BTreeMap::new();
+    let Some(folder) = kubernetes::config_folder(subject) else { return fields };
+    for (path, text) in subject.texts(&folder).filter(|(path, _)| path.ends_with(".conf")) {
+        for document in kubernetes::documents(&text) {
+            flatten("", &document, &mut |name, value| {
+                fields.insert(name, Set { value, path: format!("/{path}") });
+            });
+        }
+    }
+    fields
+}
+
+/// Calls `found` for each value, with its dotted name. The elements of a list are separated by commas.
+fn flatten(prefix: &str, value: &Value, found: &mut dyn FnMut(String, String)) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                flatten(&name, value, found);
+            }
+        }
+        Value::Array(elements) => {
+            let words: Vec<String> = elements.iter().map(plain).collect();
+            found(prefix.to_owned(), words.join(","));
+        }
+        other => found(prefix.to_owned(), plain(other)),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Of the server that a unit starts with a file of its own (`sshd -f FILE`), else of the distribution's.
+fn ssh(subject: &Subject) -> Option<BTreeMap<String, Set>> {
+    subject.file("usr/sbin/sshd")?;
+    let units = ["etc/systemd/system", "usr/lib/systemd/system"];
+    let own = units.iter().flat_map(|folder| subject.texts(folder)).find_map(|(_, text)| {
+        let line = text.lines().find(|line| line.starts_with("ExecStart=") && line.contains("/sshd "))?;
+        let file = line.split_once(" -f ")?.1.split_whitespace().next()?;
+        Some(file.trim_start_matches('/').to_owned())
+    });
+    let mut settings = BTreeMap::new();
+    let main = own.unwrap_or_else(|| "etc/ssh/sshd_config".to_owned());
+    read_ssh(subject, &main, 0, &mut settings);
+    Some(settings)
+}
+
+/// sshd_config(5): the first value counts; what stands below `Match` counts for some alone.
+fn read_ssh(subject: &Subject, path: &str, depth: usize, settings: &mut BTreeMap<String, Set>) {
+    const DEEPEST: usize = 4;
+    let Some(text) = subject.text(path).filter(|_| depth < DEEPEST) else { return };
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let plain = line.replace(['"', '='], " ");
+        let (name, value) = plain.split_once(char::is_whitespace).unwrap_or((&plain, ""));
+        match name.to_ascii_lowercase().as_str() {
+            "match" => return,
+            "include" => {
+                for wanted in value.split_whitespace() {
+                    let wanted = wanted.trim_start_matches('/');
+                    for (path, _) in pattern::entries(&subject.tree, wanted) {
+                        read_ssh(subject, path, depth + 1, settings);
+                    }
+                }
+            }
+            name => {
+                let set = Set { value: value.trim().to_owned(), path: format!("/{path}") };
+                settings.entry(name.to_owned()).or_insert(set);
+            }
+        }
+    }
+}
+
+/// augenrules(8): the rules of all files, by name.
+fn audit(subject: &Subject) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (_, text) in subject.texts("etc/audit/rules.d").filter(|(path, _)| path.ends_with(".rules")) {
+        lines.extend(text.lines().map(str::trim).filter(|line| line.starts_with('-')).map(str::to_owned));
+    }
+    lines
+}
+
+/// Whether a path, behind links, is there.
+pub(super) fn exists(subject: &Subject, path: &str) -> bool {
+    real_path(&subject.tree, path).is_some_and(|real| subject.tree.get(&real).is_some())
+}
