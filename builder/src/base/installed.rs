@@ -1,6 +1,8 @@
 //! The packages of a given root: what dpkg's database in it says. Of other systems the SBOM has the name and
 //! version alone.
 
+use std::collections::BTreeMap;
+
 use crate::base::Component;
 use crate::base::packages::{Named, OWN_PACKAGE, purl};
 use crate::base::stanza::{Stanza, stanzas};
@@ -45,6 +47,29 @@ pub(super) fn missing<'a>(tree: &Tree, needs: &'a [String]) -> Vec<&'a str> {
     let packages = installed(tree);
     let is_there = |name: &&str| packages.is_empty() || packages.iter().any(|it| it.get("package") == *name);
     needs.iter().map(String::as_str).filter(|name| !is_there(name)).collect()
+}
+
+/// Where the files of all packages but one are put instead: dpkg-divert(1).
+#[derive(Debug)]
+pub(crate) struct Diversion {
+    /// The other place.
+    pub(crate) to: String,
+    /// The package whose own file keeps the place; ":" if the administrator wanted it.
+    pub(crate) by: String,
+}
+
+/// Every diversion, by the path that it is for, without the first slash.
+pub(crate) fn diversions(tree: &Tree) -> BTreeMap<String, Diversion> {
+    const PATH: &str = "var/lib/dpkg/diversions";
+    let body = tree.file(PATH).filter(|body| body.len() <= LARGEST);
+    let bytes = body.and_then(|body| body.read().ok()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let plain = |path: &str| path.trim_start_matches('/').to_owned();
+    lines
+        .chunks_exact(3)
+        .map(|three| (plain(three[0]), Diversion { to: plain(three[1]), by: three[2].to_owned() }))
+        .collect()
 }
 
 /// A package that an image has.

@@ -61,6 +61,43 @@ pub fn extend(stub: &[u8], sections: Vec<Section<'_>>, to: &mut File) -> io::Res
     to.write_all(&headers.bytes)
 }
 
+/// The content of the first section of this name, or nothing if the file has none, or is no PE image at all.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidData`] if it has more than `longest` bytes; else the file's.
+pub fn section(file: &mut File, name: &str, longest: u64) -> io::Result<Option<Vec<u8>>> {
+    const HEAD: u64 = 64 << 10;
+    /// In a row: the length in memory and where the bytes are.
+    const LENGTH: usize = 8;
+    const PLACE: usize = 20;
+    let mut head = Vec::new();
+    file.take(HEAD).read_to_end(&mut head)?;
+    let number = |at: usize, count: usize| -> Option<u64> {
+        let bytes = head.get(at..at.checked_add(count)?)?;
+        Some(bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+    };
+    let find = || -> Option<(u64, u64)> {
+        let start = usize::try_from(number(START, 4)?).ok()?;
+        (head.get(start..start.checked_add(4)?)? == b"PE\0\0").then_some(())?;
+        let (count, optional) = (number(start + SECTIONS, 2)?, number(start + OPTIONAL_LENGTH, 2)?);
+        let table = start + OPTIONAL + usize::try_from(optional).ok()?;
+        (0..usize::try_from(count).ok()?).find_map(|row| {
+            let row = table + row * ROW;
+            let own = head.get(row..row + 8)?.split(|byte| *byte == 0).next()?;
+            (own == name.as_bytes()).then_some(())?;
+            Some((number(row + PLACE, 4)?, number(row + LENGTH, 4)?))
+        })
+    };
+    let Some((place, length)) = find() else { return Ok(None) };
+    if length > longest {
+        return Err(invalid(&format!("{name} has {length} bytes, and {longest} are read")));
+    }
+    file.seek(SeekFrom::Start(place))?;
+    let mut content = Vec::new();
+    file.take(length).read_to_end(&mut content)?;
+    Ok(Some(content))
+}
+
 fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }

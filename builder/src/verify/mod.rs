@@ -81,12 +81,12 @@ const CHECKS: &[Check] = &[
     Check {
         name: "key",
         help: "remove it: credentials come at first boot, from metadata",
-        run: secrets::keys,
+        run: secrets::credentials,
     },
     Check {
         name: "token",
         help: "remove it: credentials come at first boot, from metadata",
-        run: secrets::tokens,
+        run: secrets::in_that_pass,
     },
     Check { name: "login", help: "remove it, or use the layer break-glass", run: secrets::authorized_keys },
     Check { name: "world-writable", help: "take the right to write from others", run: modes::world_writable },
@@ -131,6 +131,11 @@ struct Findings<'a> {
 impl Findings<'_> {
     fn add(&mut self, what: impl Into<String>, why: impl Into<String>) {
         self.found.insert(Finding { check: self.check, what: what.into(), why: why.into() });
+    }
+
+    /// The same place for another check.
+    fn of(&mut self, check: &'static str) -> Findings<'_> {
+        Findings { check, found: self.found }
     }
 
     /// A path of the tree.
@@ -186,8 +191,11 @@ pub fn read(path: &Path, title: &str, arch: Arch, store: &Store, spool: &Path) -
         return Err(Error::new(ErrorKind::Archive, message)
             .help("name a whole image: a disk, a root file system, an OCI layout"));
     }
-    let command_lines = esp.map(|(disk, offset)| boot::command_lines(&disk, offset)).transpose()?;
-    Ok(Subject { tree, arch, command_lines: command_lines.unwrap_or_default(), vouched: Vec::new() })
+    let on_esp = esp.map(|(disk, offset)| boot::command_lines(&disk, offset, spool)).transpose()?;
+    let mut subject = Subject { tree, arch, command_lines: on_esp.unwrap_or_default(), vouched: Vec::new() };
+    let in_tree = boot::of_tree(&subject);
+    subject.command_lines.extend(in_tree);
+    Ok(subject)
 }
 
 impl Subject {

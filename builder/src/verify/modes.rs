@@ -6,6 +6,8 @@ use crate::tree::Node;
 const OTHERS_WRITE: u32 = 0o002;
 const OTHERS_READ: u32 = 0o004;
 const SETUID: u32 = 0o4000;
+const SETGID: u32 = 0o2000;
+const GROUP_RUNS: u32 = 0o010;
 const STICKY: u32 = 0o1000;
 
 /// Programs that need root's rights by design, by the name of their file.
@@ -33,6 +35,28 @@ const MAY_BE_SETUID: &[&str] = &[
     "unix_chkpwd",
 ];
 
+/// Programs that need a group's rights by design.
+const MAY_BE_SETGID: &[&str] = &[
+    "bsd-write",
+    "chage",
+    "crontab",
+    "dotlockfile",
+    "expiry",
+    "pam_extrausers_chkpwd",
+    "ssh-agent",
+    "unix_chkpwd",
+    "utempter",
+    "wall",
+    "write",
+];
+
+/// Programs that need a capability by design.
+const MAY_HAVE_CAPABILITIES: &[&str] =
+    &["arping", "clockdiff", "fping", "mtr-packet", "newgidmap", "newuidmap", "ping", "snap-confine"];
+
+/// The attribute with the capabilities of a file: capabilities(7).
+const CAPABILITY: &str = "security.capability";
+
 /// Files that only root reads.
 const SECRET: &[&str] = &["etc/shadow", "etc/gshadow", "etc/shadow-", "etc/gshadow-", "etc/sudoers"];
 
@@ -54,11 +78,16 @@ pub(super) fn setuid(subject: &Subject, findings: &mut Findings<'_>) {
         let name = path.rsplit('/').next().unwrap_or_default();
         let is_system =
             path.starts_with("usr/bin/") || path.starts_with("usr/sbin/") || path.starts_with("usr/lib");
-        if matches!(entry.node, Node::File(_))
-            && entry.mode & SETUID != 0
-            && !(is_system && MAY_BE_SETUID.contains(&name))
-        {
+        let may = |list: &[&str]| is_system && list.contains(&name);
+        if !matches!(entry.node, Node::File(_)) {
+            continue;
+        }
+        if entry.mode & SETUID != 0 && !may(MAY_BE_SETUID) {
             findings.at(path, "whoever runs it gets its owner's rights");
+        } else if entry.mode & SETGID != 0 && entry.mode & GROUP_RUNS != 0 && !may(MAY_BE_SETGID) {
+            findings.at(path, "whoever runs it gets its group's rights");
+        } else if entry.xattrs.contains_key(CAPABILITY) && !may(MAY_HAVE_CAPABILITIES) {
+            findings.at(path, "whoever runs it gets capabilities");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use md5::{Digest as _, Md5};
 
 use super::{Findings, Subject};
-use crate::base::installed::FILE_LISTS;
+use crate::base::installed::{self, FILE_LISTS};
 use crate::digest::{Digest, DigestReader};
 use crate::tree::merge::real_path;
 use crate::tree::{Body, Node};
@@ -14,16 +14,39 @@ use crate::tree::{Body, Node};
 /// Files that differ from what their packages say. One that is missing is none: images leave documentation
 /// out.
 pub(super) fn packages(subject: &Subject, findings: &mut Findings<'_>) {
+    each_packaged(subject, |real, sum, package| {
+        let Some(body) = subject.tree.file(real) else { return };
+        if md5(body).is_ok_and(|own| own != sum) {
+            findings.at(real, format!("it is not the file of the package {package}"));
+        }
+    });
+}
+
+/// The files of packages; whether they are unchanged, the check of packages tells.
+pub(super) fn packaged(subject: &Subject) -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    each_packaged(subject, |path, _, _| {
+        paths.insert(path.to_owned());
+    });
+    paths
+}
+
+/// Calls `found` with the path, the digest and the package of each file of a package, where the image has it.
+fn each_packaged(subject: &Subject, mut found: impl FnMut(&str, &str, &str)) {
+    let moved = installed::diversions(&subject.tree);
     for (list, _) in subject.tree.below(FILE_LISTS).filter(|(path, _)| path.ends_with(".md5sums")) {
-        let package = list[FILE_LISTS.len() + 1..].trim_end_matches(".md5sums");
+        let name = list[FILE_LISTS.len() + 1..].trim_end_matches(".md5sums");
+        let package = name.split(':').next().unwrap_or(name);
         let Some(body) = subject.tree.file(list) else { continue };
         let text = body.read().unwrap_or_default();
         for line in String::from_utf8_lossy(&text).lines() {
             let Some((sum, path)) = line.split_once("  ") else { continue };
-            let Some(real) = real_path(&subject.tree, path) else { continue };
-            let Some(body) = subject.tree.file(&real) else { continue };
-            if md5(body).is_ok_and(|own| own != sum) {
-                findings.at(&real, format!("it is not the file of the package {package}"));
+            let path = match moved.get(path) {
+                Some(moved) if moved.by != package => moved.to.as_str(),
+                _ => path,
+            };
+            if let Some(real) = real_path(&subject.tree, path) {
+                found(&real, sum, name);
             }
         }
     }

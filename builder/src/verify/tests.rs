@@ -216,6 +216,147 @@ fn every_planted_fault_is_found_where_it_is_and_by_its_check_alone() {
         ("artifact", "/usr/bin/kubelet", |node| {
             plant(node, "usr/bin/kubelet", 0o755, &[PROGRAM, b"and more"].concat());
         }),
+        ("sudo", "/etc/doas.conf", |node| plant(node, "etc/doas.conf", 0o600, b"permit nopass :wheel\n")),
+        ("sudo", "/etc/sudoers", |node| plant(node, "etc/sudoers", 0o440, b"Defaults:x !authenticate\n")),
+        ("sudo", "/etc/polkit-1/rules.d/x.rules", |node| {
+            let rule = b"polkit.addRule(function() { return polkit.Result.YES; });";
+            plant(node, "etc/polkit-1/rules.d/x.rules", 0o644, rule);
+        }),
+        ("sudo", "/usr/share/polkit-1/rules.d/x.rules", |node| {
+            plant(node, "usr/share/polkit-1/rules.d/x.rules", 0o644, b"return polkit.Result.YES;");
+        }),
+        ("sudo", "/etc/polkit-1/localauthority/50-local.d/x.pkla", |node| {
+            let path = "etc/polkit-1/localauthority/50-local.d/x.pkla";
+            plant(node, path, 0o644, b"[x]\nAction=*\nResultAny = yes\n");
+        }),
+        ("sudo", "/etc/pam.d/sshd", |node| {
+            plant(node, "etc/pam.d/sshd", 0o644, b"auth required pam_permit.so\n@include common-auth\n");
+        }),
+        ("sudo", "/etc/pam.d/login", |node| {
+            plant(node, "etc/pam.d/login", 0o644, b"@include common-auth\nauth  sufficient  pam_permit.so\n");
+        }),
+        ("account", "/etc/userdb/x.user", |node| {
+            plant(node, "etc/userdb/x.user", 0o644, b"{\"userName\":\"x\"}")
+        }),
+        ("account", "/usr/lib/userdb/x:wheel.membership", |node| {
+            plant(node, "usr/lib/userdb/x:wheel.membership", 0o644, b"{}");
+        }),
+        ("account", "/usr/lib/sysusers.d/x.conf", |node| {
+            plant(node, "usr/lib/sysusers.d/x.conf", 0o644, b"u toor 0 - / /bin/sh\n");
+        }),
+        ("account", "/etc/sysusers.d/x.conf", |node| {
+            plant(node, "etc/sysusers.d/x.conf", 0o644, b"m nobody sudo\n");
+        }),
+        ("login", "/etc/tmpfiles.d/x.conf", |node| {
+            let line = b"f /root/.ssh/authorized_keys 0600 - - - ssh-rsa\\x20A\n";
+            plant(node, "etc/tmpfiles.d/x.conf", 0o644, line);
+        }),
+        ("key", "/etc/credstore/x", |node| plant(node, "etc/credstore/x", 0o600, b"x")),
+        ("key", "/usr/share/x", |node| plant(node, "usr/share/x", 0o644, &private_key(0))),
+        ("key", "/opt/x.tar", |node| plant(node, "opt/x.tar", 0o644, &private_key(3 << 20))),
+        ("key", "/var/lib/x/disk", |node| plant(node, "var/lib/x/disk", 0o644, &private_key((1 << 20) - 9))),
+        ("key", "/etc/wireguard/wg0.conf", |node| {
+            plant(node, "etc/wireguard/wg0.conf", 0o600, b"[Interface]\nPrivateKey = eA==\n");
+        }),
+        ("key", "/etc/NetworkManager/system-connections/x.nmconnection", |node| {
+            let path = "etc/NetworkManager/system-connections/x.nmconnection";
+            plant(node, path, 0o600, b"[wifi-security]\npsk=secret\n");
+        }),
+        ("key", "/etc/wpa_supplicant/wpa_supplicant.conf", |node| {
+            plant(node, "etc/wpa_supplicant/wpa_supplicant.conf", 0o600, b"network={\n psk=\"secret\"\n}\n");
+        }),
+        ("key", "/etc/apt/auth.conf.d/x.conf", |node| {
+            plant(node, "etc/apt/auth.conf.d/x.conf", 0o600, b"machine a login b password c\n");
+        }),
+        ("key", "/etc/apt/sources.list", |node| {
+            plant(node, "etc/apt/sources.list", 0o644, b"deb https://me:secret@x.example d main\n");
+        }),
+        ("key", "/root/.netrc", |node| plant(node, "root/.netrc", 0o600, b"machine a login b password c\n")),
+        ("key", "/home/x/.git-credentials", |node| {
+            plant(node, "home/x/.git-credentials", 0o600, b"https://me:secret@x.example\n");
+        }),
+        ("key", "/root/.aws/credentials", |node| {
+            plant(node, "root/.aws/credentials", 0o600, b"[default]\naws_session_token = x\n");
+        }),
+        ("token", "/root/.docker/config.json", |node| {
+            plant(node, "root/.docker/config.json", 0o600, b"{\"auths\": {\"h\": {\"auth\": \"eA==\"}}}");
+        }),
+        ("kubelet", "/etc/default/kubelet", |node| {
+            plant(node, "etc/default/kubelet", 0o644, b"KUBELET_EXTRA_ARGS=--read-only-port=10255\n");
+        }),
+        ("kubelet", "/usr/lib/systemd/system/kubelet.service.d/x.conf", |node| {
+            let path = "usr/lib/systemd/system/kubelet.service.d/x.conf";
+            plant(
+                node,
+                path,
+                0o644,
+                b"[Service]\nEnvironment=\"A=--v=2 --authorization-mode AlwaysAllow\"\n",
+            );
+        }),
+        ("kubelet", "/etc/kubernetes/x.yaml", |node| {
+            plant(node, "etc/kubernetes/x.yaml", 0o644, b"a: 1\n---\nreadOnlyPort: 10255\n");
+        }),
+        ("runtime", "/etc/docker/daemon.json", |node| {
+            plant(node, "etc/docker/daemon.json", 0o644, b"{\"hosts\": [\"tcp://:2375\"]}");
+        }),
+        ("runtime", "/etc/docker/daemon.json", |node| {
+            plant(node, "etc/docker/daemon.json", 0o644, b"{\"hosts\": [\"tcp://[::]:2375\"]}");
+        }),
+        ("runtime", "/etc/systemd/system/docker.service.d/x.conf", |node| {
+            let path = "etc/systemd/system/docker.service.d/x.conf";
+            plant(
+                node,
+                path,
+                0o644,
+                b"[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H tcp://10.0.0.1:2375\n",
+            );
+        }),
+        ("runtime", "/etc/containerd/config.toml", |node| {
+            plant(node, "etc/containerd/config.toml", 0o644, b"[grpc]\n  tcp_address = \":1234\"\n");
+        }),
+        ("runtime", "/etc/crio/crio.conf.d/x.conf", |node| {
+            plant(node, "etc/crio/crio.conf.d/x.conf", 0o644, b"stream_address = \"0.0.0.0\"\n");
+        }),
+        ("runtime", "/etc/containerd/certs.d/r.example/hosts.toml", |node| {
+            let path = "etc/containerd/certs.d/r.example/hosts.toml";
+            plant(node, path, 0o644, b"[host.\"http://r.example\"]\n");
+        }),
+        ("debug-shell", "/etc/systemd/system/multi-user.target.wants/update.service", |node| {
+            let link = Entry::symlink("/usr/lib/systemd/system/debug-shell.service");
+            node.tree.insert("etc/systemd/system/multi-user.target.wants/update.service", link);
+        }),
+        ("debug-shell", "/etc/systemd/system/update.service", |node| {
+            let link = Entry::symlink("/usr/lib/systemd/system/debug-shell.service");
+            node.tree.insert("etc/systemd/system/update.service", link);
+        }),
+        ("debug-shell", "/etc/systemd/system/x.service", |node| {
+            let text = b"[Service]\nExecStart=-/bin/bash -l\nStandardInput=tty-force\nTTYPath=/dev/tty9\n";
+            plant(node, "etc/systemd/system/x.service", 0o644, text);
+        }),
+        ("setuid", "/usr/bin/helper", |node| plant(node, "usr/bin/helper", 0o2755, b"x")),
+        ("setuid", "/usr/bin/helper", |node| {
+            let mut entry = Entry::file(Body::inline(*b"x"), 0o755);
+            entry.xattrs.insert("security.capability".to_owned(), vec![1]);
+            node.tree.insert("usr/bin/helper", entry);
+        }),
+        ("leftover", "/var/log/syslog.1", |node| plant(node, "var/log/syslog.1", 0o640, b"x")),
+        ("leftover", "/run/log/journal/x/system.journal", |node| {
+            plant(node, "run/log/journal/x/system.journal", 0o640, b"x");
+        }),
+        ("package-file", "/usr/bin/bash.distrib", |node| {
+            plant(node, "var/lib/dpkg/diversions", 0o644, b"/usr/bin/bash\n/usr/bin/bash.distrib\nother\n");
+            plant(node, "usr/bin/bash.distrib", 0o755, b"\x7fELF another");
+        }),
+        ("kernel-argument", "init=/bin/sh", |node| {
+            plant(
+                node,
+                "boot/grub/grub.cfg",
+                0o644,
+                b"menuentry x {\n  linux /vmlinuz root=/dev/sda init=/bin/sh\n}\n",
+            );
+            let lines = boot::of_tree(node);
+            node.command_lines.extend(lines);
+        }),
     ];
     assert!(faults.len() >= 30);
     for (check, what, fault) in faults {
@@ -231,6 +372,47 @@ fn every_planted_fault_is_found_where_it_is_and_by_its_check_alone() {
     }
     let found: BTreeSet<&str> = faults.iter().map(|(check, ..)| *check).collect();
     assert_eq!(names().collect::<BTreeSet<_>>(), found, "each check has a fault here");
+}
+
+/// A private key behind so many other bytes.
+fn private_key(behind: usize) -> Vec<u8> {
+    let key = b"-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg\n";
+    [vec![b'x'; behind].as_slice(), b"\n", key].concat()
+}
+
+#[test]
+fn what_looks_like_a_fault_and_is_none_is_not_told() {
+    let harmless: &[fn(&mut Subject)] = &[
+        |node| {
+            let own = b"auth [success=1 default=ignore] pam_unix.so nullok\nauth requisite pam_deny.so\nauth required pam_permit.so\n";
+            plant(node, "etc/pam.d/common-auth", 0o644, own);
+        },
+        |node| plant(node, "etc/pam.d/x", 0o644, b"@include common-auth\naccount required pam_permit.so\n"),
+        // Programs have the marks of keys, to look for them.
+        |node| plant(node, "usr/bin/tool", 0o755, b"\x7fELF-----BEGIN PRIVATE KEY-----\0-----END"),
+        |node| plant(node, "etc/docker/daemon.json", 0o644, b"{\"hosts\": [\"tcp://127.0.0.1:2375\"]}"),
+        |node| plant(node, "etc/containerd/config.toml", 0o644, b"stream_server_address = \"127.0.0.1\"\n"),
+        |node| {
+            let path = "etc/systemd/system/containerd.service.d/x.conf";
+            plant(node, path, 0o644, b"[Service]\nEnvironment=HTTP_PROXY=http://proxy.example:3128\n");
+        },
+        |node| {
+            plant(node, "usr/lib/tmpfiles.d/p.conf", 0o644, b"f^= /root/.ssh/authorized_keys 600 - - - c\n")
+        },
+        |node| plant(node, "etc/wireguard/x.conf", 0o600, b"PrivateKey =\n# PrivateKey = x\n"),
+        // A package's file that another package has moved.
+        |node| {
+            plant(node, "var/lib/dpkg/diversions", 0o644, b"/usr/bin/bash\n/usr/bin/bash.distrib\nother\n");
+            plant(node, "usr/bin/bash.distrib", 0o755, PROGRAM);
+            plant(node, "usr/bin/bash", 0o755, b"\x7fELF of the other package");
+        },
+    ];
+    for (number, change) in harmless.iter().enumerate() {
+        let mut node = healthy();
+        change(&mut node);
+        node.tree.complete();
+        assert_eq!(verify(&node, &[]), [], "{number}");
+    }
 }
 
 #[test]

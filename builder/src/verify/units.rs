@@ -1,6 +1,6 @@
 //! Units that open a way in, and enabled units that cannot start.
 
-use super::{Findings, Subject};
+use super::{Findings, Subject, origin};
 use crate::tree::merge::real_path;
 use crate::tree::{Node, Tree};
 
@@ -12,19 +12,49 @@ const SHELLS: &[(&str, &str)] = &[
 ];
 
 pub(super) fn shells(subject: &Subject, findings: &mut Findings<'_>) {
-    for (path, unit) in enabled(&subject.tree) {
-        if let Some((_, why)) = SHELLS.iter().find(|(name, _)| *name == unit) {
+    let tree = &subject.tree;
+    for (path, unit) in enabled(tree).chain(other_names(tree)) {
+        // A link may have any name: what it leads to is started.
+        let real = real_path(tree, path).unwrap_or_default();
+        let names = [unit, real.rsplit('/').next().unwrap_or_default()];
+        if let Some((_, why)) = SHELLS.iter().find(|(name, _)| names.contains(name)) {
             findings.at(path, *why);
         }
     }
-    for folder in ["etc/systemd/system", "usr/lib/systemd/system", "run/systemd/system"] {
+    let packaged = origin::packaged(subject);
+    for folder in
+        ["etc/systemd/system", "usr/lib/systemd/system", "usr/local/lib/systemd/system", "run/systemd/system"]
+    {
         for (path, text) in subject.texts(folder) {
-            let is_setting = |line: &str| line.starts_with("ExecStart=") && line.contains("--autologin");
-            if text.lines().any(is_setting) {
+            let starts = |line: &&str| line.starts_with("ExecStart=");
+            if text.lines().filter(starts).any(|line| line.contains("--autologin")) {
                 findings.at(path, "a console logs in by itself");
+            } else if !packaged.contains(path)
+                && text.lines().any(|line| line.starts_with("StandardInput=tty"))
+                && text.lines().filter(starts).any(is_shell)
+            {
+                findings.at(path, "a shell of root without a password");
             }
         }
     }
+}
+
+/// Whether an `ExecStart=` starts a shell, or a login that asks for nothing.
+fn is_shell(line: &str) -> bool {
+    const SHELL_NAMES: [&str; 6] = ["sh", "bash", "dash", "zsh", "busybox", "sulogin"];
+    let program = line.trim_start_matches("ExecStart=").trim_start_matches(['-', '@', '+', '!', ':']);
+    let program = program.split_whitespace().next().unwrap_or_default();
+    SHELL_NAMES.contains(&program.rsplit('/').next().unwrap_or_default())
+}
+
+/// Links beside the units, which give them other names, such as `default.target`.
+fn other_names(tree: &Tree) -> impl Iterator<Item = (&str, &str)> {
+    const FOLDER: &str = "etc/systemd/system";
+    tree.below(FOLDER).filter_map(|(path, entry)| {
+        let unit = &path[FOLDER.len() + 1..];
+        let is_name = !unit.contains('/') && matches!(entry.node, Node::Symlink(_));
+        is_name.then_some((path.as_str(), unit))
+    })
 }
 
 /// Links that enable a unit which is not there.

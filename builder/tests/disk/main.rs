@@ -224,6 +224,47 @@ fn an_installer_has_the_disk_its_block_map_and_arguments_that_fit_both() {
 }
 
 #[test]
+fn arguments_are_found_wherever_a_boot_loader_reads_them_and_a_broken_file_has_an_end() {
+    const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+    if !have("boot entries", &["mksquashfs", "mke2fs", "sqfs2tar", "mtype", "mcopy", "mmd"]) {
+        return;
+    }
+    let Ok(stub) = Body::whole(&Path::new("/").join(STUB)) else {
+        return testkit::not_run("boot entries", "no stub here (package systemd-boot-efi)");
+    };
+    let mut bench = Bench::new();
+    bench.tree.insert("usr/lib/os-release", Entry::file(Body::inline(*b"ID=debian\n"), 0o644));
+    bench.tree.insert(STUB, Entry::file(stub, 0o644));
+    bench.tree.complete();
+    bench.write("raw");
+    bench.plan.kernel_arguments.push("rdinit=/bin/sh".to_owned());
+    bench.write("uki");
+    let (raw, uki) = (bench.path("out/test-node.raw"), bench.path("out/test-node.efi"));
+    let found = || {
+        let spool = tempfile::tempdir().unwrap();
+        let subject = verify::read(&raw, "it", bench.plan.arch, bench.store(), spool.path())?;
+        let found = verify::verify(&subject, &[]).into_iter().filter(|one| one.check == "kernel-argument");
+        Ok::<_, kiln::error::Error>(found.map(|one| one.what).collect::<Vec<_>>())
+    };
+    assert_eq!(found().unwrap(), Vec::<String>::new());
+    let esp = format!("{}@@{}", text(&raw), MIB);
+    let put = |name: &str, content: &[u8]| {
+        let file = bench.path("put");
+        fs::write(&file, content).unwrap();
+        run("mcopy", &["-o", "-i", &esp, text(&file), &format!("::{name}")]);
+    };
+    run("mmd", &["-i", &esp, "::/EFI/other"]);
+    put("/EFI/other/grub.cfg", b"set default=0\nmenuentry x {\n  linux /vmlinuz root=/dev/sda single\n}\n");
+    assert_eq!(found().unwrap(), ["single"]);
+    run("mmd", &["-i", &esp, "::/EFI/Linux"]);
+    put("/EFI/Linux/x.efi", &fs::read(uki).unwrap());
+    assert_eq!(found().unwrap(), ["rdinit=/bin/sh", "single"]);
+    put("/grub.cfg", &vec![b'x'; 2 << 20]);
+    let error = found().unwrap_err();
+    assert!(error.message().contains("a file of more than"), "{error}");
+}
+
+#[test]
 fn diff_compares_finished_images_whatever_their_form() {
     if !have("diff", &["mksquashfs", "mke2fs", "sqfs2tar", "mtype", "qemu-img"]) {
         return;

@@ -64,6 +64,7 @@ fn hostile_archives_and_unfit_roots_are_refused_by_name() {
         ("a web page", b"<html>".to_vec(), "it looks like a web page"),
         ("a VMDK", b"KDMV\x01\0\0\0".to_vec(), "it is a VMDK disk"),
         ("a VHDX", b"vhdxfile".to_vec(), "it is a VHDX disk"),
+        ("a dynamic VHD", b"conectix\0\0\0\x02".to_vec(), "it is a dynamic or differencing VHD"),
         ("noise", vec![0xa5; 5000], "its first bytes are unknown"),
         ("a cut tar", whole[..whole.len() / 2 / 512 * 512].to_vec(), "it was cut off"),
         ("a cut bzip2", half(bzip2(&whole)), "it cannot be unpacked"),

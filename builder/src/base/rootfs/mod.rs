@@ -280,6 +280,10 @@ fn unknown(title: &str, head: &[u8]) -> Error {
         [b'P', b'K', ..] => "it is a zip file",
         [b'<', ..] => "it looks like a web page",
         [b'K', b'D', b'M', b'V', ..] => "it is a VMDK disk; qemu-img convert -O qcow2 converts it",
+        _ if head.starts_with(b"conectix") => {
+            "it is a dynamic or differencing VHD, and only fixed ones are read; qemu-img convert -O qcow2 \
+             converts a dynamic one"
+        }
         _ if head.starts_with(b"vhdxfile") => "it is a VHDX disk; qemu-img convert -O qcow2 converts it",
         _ => "its first bytes are unknown",
     };
