@@ -15,6 +15,7 @@ use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use contract::ETC_UPPER;
 
 use crate::definition::plan::TestPlan;
 use crate::tree::{Body, Entry, Tree};
@@ -23,8 +24,6 @@ use crate::tree::{Body, Entry, Tree};
 pub const PORT: &str = "kiln.test";
 
 const UNIT: &str = "kiln-test.service";
-/// The upper side of `/etc`, in the file system of `/var`.
-const ETC: &str = "lib/kiln/etc";
 const SCRIPT: &str = "kiln-test.sh";
 const FUNCTIONS: &str = include_str!("inside.sh");
 
@@ -35,8 +34,11 @@ pub fn files(tests: &[TestPlan]) -> Tree {
          [Service]\nType=exec\nExecStart=/bin/sh /etc/{SCRIPT}\n"
     );
     let mut tree = Tree::default();
-    tree.insert(format!("{ETC}/{SCRIPT}"), Entry::file(Body::inline(script(tests).into_bytes()), 0o600));
-    let units = format!("{ETC}/systemd/system");
+    tree.insert(
+        format!("{ETC_UPPER}/{SCRIPT}"),
+        Entry::file(Body::inline(script(tests).into_bytes()), 0o600),
+    );
+    let units = format!("{ETC_UPPER}/systemd/system");
     tree.insert(format!("{units}/{UNIT}"), Entry::file(Body::inline(unit.into_bytes()), 0o644));
     tree.insert(
         format!("{units}/multi-user.target.wants/{UNIT}"),
@@ -214,8 +216,8 @@ mod tests {
     #[test]
     fn the_unit_comes_after_everything_else_and_the_script_is_for_root_alone() {
         let tree = files(&[test(&["true"], None)]);
-        assert_eq!(tree.get("lib/kiln/etc/kiln-test.sh").unwrap().mode, 0o600);
-        let unit = tree.file("lib/kiln/etc/systemd/system/kiln-test.service").unwrap().read().unwrap();
+        assert_eq!(tree.get(&format!("{ETC_UPPER}/{SCRIPT}")).unwrap().mode, 0o600);
+        let unit = tree.file(&format!("{ETC_UPPER}/systemd/system/{UNIT}")).unwrap().read().unwrap();
         assert!(String::from_utf8(unit).unwrap().contains("After=multi-user.target\n"));
     }
 }
