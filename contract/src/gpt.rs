@@ -12,6 +12,12 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
+/// Bytes in a sector of nearly all disks, and of what hypervisors and clouds show.
+pub const SECTOR: u64 = 512;
+
+/// Bytes in a sector of disks of the kind "4K native".
+pub const LARGE_SECTOR: u64 = 4096;
+
 /// The size limit of the entries: 4096 partitions of the usual size. The usual table has 128.
 const MOST_ENTRY_BYTES: u64 = 512 * 1024;
 

@@ -6,6 +6,7 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use contract::gpt::{LARGE_SECTOR, SECTOR};
 use contract::{gpt, partition_type};
 use serde::Serialize;
 use serde_json::json;
@@ -17,7 +18,6 @@ use crate::cli::TestArgs;
 use crate::definition::plan::TestPlan;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::ext4_edit::Ext4Edit;
-use crate::format::gpt::{LARGE_SECTOR, SECTOR};
 use crate::process::{Run, tool};
 use crate::progress::Progress;
 use crate::qemu::{self, Boot, Form, Machine};

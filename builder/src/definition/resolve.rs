@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use contract::runtime;
 use contract::suggest::nearest;
 
+use contract::gpt::{LARGE_SECTOR, SECTOR};
+
 use super::compatibility::{self, Completion, Table};
 use super::compose::{self, Composition};
 use super::image_spec::DiskSpec;
@@ -29,7 +31,6 @@ use super::value::{Name, Size};
 use super::warnings;
 use crate::at;
 use crate::error::{Error, Result};
-use crate::format::gpt::{LARGE_SECTOR, SECTOR};
 use crate::size::MIB;
 
 /// A definition, resolved, and where its parts lie.

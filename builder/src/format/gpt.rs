@@ -10,11 +10,6 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::size::MIB;
 
-/// Bytes in a sector of nearly all disks, and of what hypervisors and clouds show.
-pub const SECTOR: u64 = 512;
-/// Bytes in a sector of disks of the kind "4K native".
-pub const LARGE_SECTOR: u64 = 4096;
-
 /// Flags of the Discoverable Partitions Specification, "Partition Flags".
 pub mod flag {
     /// The file system grows to its partition when it is mounted.
@@ -137,7 +132,7 @@ mod tests {
     fn places_are_aligned_and_never_overlap() {
         let request = |label, size| Request { label, kind: "", guid: Uuid::nil(), size, flags: 0 };
         let layout =
-            Layout::new(Uuid::nil(), SECTOR, vec![request("a", 1), request("b", MIB), request("c", MIB + 1)]);
+            Layout::new(Uuid::nil(), 512, vec![request("a", 1), request("b", MIB), request("c", MIB + 1)]);
         let places: Vec<_> = layout
             .partitions
             .iter()

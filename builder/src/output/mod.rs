@@ -72,8 +72,8 @@ pub struct Output {
 
 /// An output with its options.
 pub trait Writer: Debug + Send + Sync {
-    /// Makes of a layer what can be made before there is an image, and keeps it in the store: the base is still
-    /// being built meanwhile.
+    /// Makes of a layer what can be made before there is an image, and keeps it in the store: the base is
+    /// still being built meanwhile.
     fn prepare(&self, _layer: &PackedLayer, _store: &Store) -> Result<()> {
         Ok(())
     }

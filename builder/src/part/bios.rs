@@ -18,8 +18,10 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use contract::gpt::SECTOR;
+
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::format::gpt::{Partition, SECTOR};
+use crate::format::gpt::Partition;
 use crate::part::esp;
 use crate::part::kernel::Kernel;
 use crate::part::work::Work;

@@ -10,12 +10,13 @@
 use std::fs::File;
 use std::path::Path;
 
+use contract::gpt::SECTOR;
+
 use crate::assembly::Image;
 use crate::definition::plan::Arch;
 use crate::determinism;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::fat32::{Item, Volume};
-use crate::format::gpt::SECTOR;
 use crate::part::kernel::Kernel;
 use crate::size::MIB;
 use crate::tree::Body;
@@ -61,8 +62,8 @@ impl Esp {
         Volume { offset, size, sector, id: self.id, label: *b"ESP        ", epoch: self.epoch }
     }
 
-    /// Writes the partition into `size` bytes of `file` from `offset` on, all zero before. The disk has sectors
-    /// of `sector` bytes.
+    /// Writes the partition into `size` bytes of `file` from `offset` on, all zero before. The disk has
+    /// sectors of `sector` bytes.
     ///
     /// # Errors
     /// [`ErrorKind::Definition`] when the content does not fit; names `disk.esp`.

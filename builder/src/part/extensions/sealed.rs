@@ -8,11 +8,13 @@ use contract::partition_type;
 use serde_json::json;
 use uuid::Uuid;
 
+use contract::gpt::SECTOR;
+
 use crate::definition::plan::Arch;
 use crate::determinism;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
-use crate::format::gpt::{Layout, Partition, Request, SECTOR, flag};
+use crate::format::gpt::{Layout, Partition, Request, flag};
 use crate::format::verity;
 use crate::part::disk::copy_into;
 use crate::sign::Signer;

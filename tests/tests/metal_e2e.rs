@@ -1,0 +1,250 @@
+//! Machines of a rack, without a cloud: `kiln serve` beside a real DHCP server boots them by iPXE, or
+//! installs them, and a disc installs them; each then joins a real cluster and its node is Ready.
+//!
+//! Slow: `make test-long` runs it.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use kiln_tests::console::Failure;
+use kiln_tests::control_plane::{ControlPlane, TokenSpec};
+use kiln_tests::join_support::{
+    assert_joined, control_plane, eventually, join_configuration, lab_with_network, ready_node, verdict,
+    verdict_once_the_clock_is_right,
+};
+use kiln_tests::kiln::{self, Image};
+use kiln_tests::lab_network::{SERVER, TAP};
+use kiln_tests::qemu::{Machine, Vm, overlay};
+use kiln_tests::workspace;
+use serde_json::Value;
+use testkit::not_run;
+
+const IMAGE: &str = "tests/images/installer.toml";
+
+/// An empty disk of a machine.
+const DISK: u64 = 8 << 30;
+
+/// From power-on to the end of an installation, without hardware virtualisation.
+const INSTALLATION: Duration = Duration::from_secs(400);
+
+/// The power-off behind it.
+const POWER_OFF: Duration = Duration::from_secs(90);
+
+/// A running `kiln serve`; it ends when dropped.
+struct Rack<'a> {
+    control_plane: &'a ControlPlane,
+    server: Child,
+    folder: PathBuf,
+}
+
+impl<'a> Rack<'a> {
+    /// A server on the addresses that DHCP tells, with a node config for each machine, whose token is the
+    /// next of `tokens`.
+    fn start(
+        control_plane: &'a ControlPlane,
+        image: &Image,
+        folder: &Path,
+        (node, tokens): (&str, &[String]),
+        more: &[&str],
+    ) -> Self {
+        let at = |name: &str| folder.join(name);
+        let own = control_plane.token();
+        let config = join_configuration(control_plane, &format!("  name: {node}\n"));
+        let config = config.replace(own, "${token}");
+        assert!(config.contains("${token}"), "{config}");
+        let next = format!("#!/bin/sh\nhead -n 1 {0}; sed -i 1d {0}\n", at("tokens").display());
+        fs::write(at("config.yaml"), config)
+            .and_then(|()| fs::write(at("tokens"), tokens.join("\n") + "\n"))
+            .and_then(|()| fs::write(at("next"), next))
+            .and_then(|()| fs::set_permissions(at("next"), fs::Permissions::from_mode(0o755)))
+            .expect("the folder is the test's");
+        let server = control_plane
+            .command(kiln::programs().join("kiln"))
+            .arg("serve")
+            .arg(&image.folder)
+            .args(["--listen", &format!("{SERVER}:80"), "--https-listen", &format!("{SERVER}:443")])
+            .arg("--config")
+            .arg(at("config.yaml"))
+            .arg("--state")
+            .arg(at("state"))
+            .args(more)
+            .arg("--token-command")
+            .arg(at("next"))
+            .stdin(Stdio::null())
+            .stdout(File::create(at("said")).expect("the folder is the test's"))
+            .spawn()
+            .expect("kiln starts");
+        let rack = Self { control_plane, server, folder: folder.to_owned() };
+        eventually("the server", || rack.status().map(drop).ok_or(Value::Null));
+        rack
+    }
+
+    /// The machines that the server knows.
+    fn status(&self) -> Option<Value> {
+        let url = format!("http://{SERVER}/status.json");
+        let output = self
+            .control_plane
+            .command("curl")
+            .args(["--silent", "--fail", "--max-time", "5", "--noproxy", "*", &url])
+            .output()
+            .expect("curl starts");
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// The only machine, once it is in this phase.
+    fn machine_in(&self, phase: &str) -> Value {
+        eventually(&format!("the phase {phase}"), || {
+            let status = self.status().unwrap_or_default();
+            let machines = status["machines"].as_array().cloned().unwrap_or_default();
+            match &machines[..] {
+                [machine] if machine["phase"] == phase => Ok(machine.clone()),
+                _ => Err(status),
+            }
+        })
+    }
+}
+
+impl Drop for Rack<'_> {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+        if std::thread::panicking() {
+            let said = fs::read_to_string(self.folder.join("said")).unwrap_or_default();
+            workspace::say(&format!("kiln serve said:\n{said}"));
+        }
+    }
+}
+
+/// A machine without a disk in the network of the rack.
+fn machine(name: &str, control_plane: &ControlPlane) -> Machine {
+    Machine::new(name)
+        .memory(3072)
+        .uuid("4c4c4544-0042-3510-8052-b4c04f4e3a01")
+        .in_network_of(control_plane.fact("pid"))
+        .plugged_into(TAP)
+}
+
+fn tokens(control_plane: &ControlPlane, count: usize) -> Vec<String> {
+    (0..count).map(|_| control_plane.create_token(&TokenSpec::default())).collect()
+}
+
+fn empty_disk(folder: &Path) -> PathBuf {
+    let path = folder.join("disk.qcow2");
+    workspace::output(
+        "qemu-img",
+        ["create", "-q", "-f", "qcow2", path.to_str().expect("a plain path"), &DISK.to_string()],
+    );
+    path
+}
+
+fn ready(vm: &Vm, control_plane: &ControlPlane, node: &str, boot_before: &str) -> String {
+    let node_now = ready_node(control_plane, node, boot_before);
+    workspace::say(&format!("{node}: Ready {:.0} s after power-on", vm.age().as_secs_f64()));
+    node_now["status"]["nodeInfo"]["bootID"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+#[ignore = "slow: make test-long runs it"]
+fn a_machine_booted_by_kiln_serve_is_ready_each_time_with_a_token_of_its_own() {
+    const NODE: &str = "served";
+    let _alone = workspace::exclusive("join-e2e");
+    let Some((control_plane, _network)) = lab_with_network("kiln serve") else { return };
+    let (image, folder) = (kiln::joining_image_of(IMAGE), workspace::scratch());
+    let tokens = tokens(control_plane, 2);
+    let rack = Rack::start(control_plane, &image, folder.path(), (NODE, &tokens), &[]);
+    let machine = machine(NODE, control_plane).args(["-boot", "n"]);
+    let mut boot_before = String::new();
+    for token in &tokens {
+        let before = control_plane.requests(None).len();
+        boot_before = machine.boot(|vm| {
+            assert_joined(&verdict_once_the_clock_is_right(vm)?, "joined", NODE);
+            Ok(ready(vm, control_plane, NODE, &boot_before))
+        });
+        let joined = rack.machine_in("joined");
+        assert_eq!(joined["node"], NODE, "{joined}");
+        let (id, _) = token.split_once('.').expect("a token has two parts");
+        let user = format!("system:bootstrap:{id}");
+        let requests = control_plane.requests(None).split_off(before);
+        assert!(requests.iter().any(|request| request.user == user), "nobody was {user}");
+    }
+    assert_eq!(
+        fs::read_to_string(folder.path().join("tokens")).unwrap_or_default().trim(),
+        "",
+        "a token is left"
+    );
+}
+
+#[test]
+#[ignore = "slow: make test-long runs it"]
+fn a_machine_installed_by_kiln_serve_boots_from_its_disk_and_is_ready() {
+    const NODE: &str = "installed";
+    let _alone = workspace::exclusive("join-e2e");
+    let Some((control_plane, _network)) = lab_with_network("installation by the network") else { return };
+    let (image, folder) = (kiln::joining_image_of(IMAGE), workspace::scratch());
+    let tokens = tokens(control_plane, 1);
+    let rack =
+        Rack::start(control_plane, &image, folder.path(), (NODE, &tokens), &["--install", "bus=virtio"]);
+    // The network comes first at each start: the server sends the machine to its disk.
+    let machine = machine(NODE, control_plane)
+        .card("virtio-net-pci,bootindex=0")
+        .disk_as(&empty_disk(folder.path()), "virtio-blk-pci,bootindex=1")
+        .may_reboot();
+    machine.boot(|vm| {
+        vm.wait_for("reading back: ", INSTALLATION)?;
+        rack.machine_in("installed");
+        workspace::say(&format!("{NODE}: installed {:.0} s after power-on", vm.age().as_secs_f64()));
+        assert_joined(&verdict_once_the_clock_is_right(vm)?, "joined", NODE);
+        ready(vm, control_plane, NODE, "");
+        Ok(())
+    });
+    rack.machine_in("joined");
+}
+
+/// What the installer says at its end.
+fn installation(vm: &mut Vm) -> Result<(), Failure> {
+    vm.wait_for("is on /dev/vda", INSTALLATION)?;
+    workspace::say(&format!("installed {:.0} s after power-on", vm.age().as_secs_f64()));
+    vm.wait_exit(POWER_OFF).map(drop)
+}
+
+#[test]
+#[ignore = "slow: make test-long runs it"]
+fn a_disc_installs_an_empty_disk_which_then_boots_by_both_firmwares_and_refuses_one_with_data() {
+    const NODE: &str = "from-disc";
+    let Some(control_plane) = control_plane("the installer disc") else { return };
+    let _alone = workspace::exclusive("join-e2e");
+    let (image, folder) = (kiln::joining_image_of(IMAGE), workspace::scratch());
+    let iso = image.file(".iso");
+    let disk = empty_disk(folder.path());
+    let Some(machine) = Machine::new("disc-uefi").memory(3072).uefi() else {
+        return not_run("the installer disc", "no UEFI firmware here (package ovmf)");
+    };
+    machine.disc(&iso).disk(&disk).boot(installation);
+
+    // The disk has data now.
+    let refused = Machine::new("disc-refused").memory(3072).disc(&iso).disk(&disk);
+    refused.boot(|vm| vm.wait_for("holds data", INSTALLATION).map(drop));
+
+    let config = folder.path().join("config.yaml");
+    fs::write(&config, join_configuration(control_plane, &format!("  name: {NODE}\n")))
+        .expect("the folder is the test's");
+    let installed = |name: &str| {
+        Machine::new(name)
+            .memory(3072)
+            .in_network_of(control_plane.fact("pid"))
+            .fw_cfg("opt/org.kiln.firstboot/config", &config)
+            .disk(&overlay(&disk, folder.path(), name, None))
+    };
+    let mut boot_before = String::new();
+    for machine in
+        [installed("installed-bios"), installed("installed-uefi").uefi().expect("it was there before")]
+    {
+        boot_before = machine.boot(|vm| {
+            assert_joined(&verdict(vm)?, "joined", NODE);
+            Ok(ready(vm, control_plane, NODE, &boot_before))
+        });
+    }
+}
