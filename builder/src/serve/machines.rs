@@ -250,8 +250,11 @@ impl Machines {
         waiting.is_on_its_way = false;
         waiting.cut_off += u8::from(!is_whole);
         if is_whole {
-            (machine.phase, machine.percent, machine.message) = (Phase::ConfigTaken, None, None);
             machine.waiting = None;
+            // A quick machine has reported before its connection has ended.
+            if matches!(machine.phase, Phase::Script | Phase::Loading) {
+                (machine.phase, machine.percent, machine.message) = (Phase::ConfigTaken, None, None);
+            }
         } else {
             let is_last = waiting.cut_off == MOST_CUT_OFF;
             machine.message = Some(format!("the config was cut off on its way to {address}"));

@@ -123,9 +123,11 @@ fn verdicts_are_kept_short_and_visible() {
         .unwrap();
     let machine = only(&all);
     assert_eq!((machine.phase, machine.node.as_deref(), machine.message), (Phase::Joined, Some("n1"), None));
-    // Late bytes of the initrd are no way back.
+    // Late bytes of the initrd are no way back, nor is the end of the config's connection.
     all.loading(&ids.boot, 90);
-    assert_eq!(only(&all).phase, Phase::Joined);
+    assert_eq!(outcome(&all, &ids.config, A), "given");
+    all.delivered(&"m".into(), &ids.config, A, true);
+    assert_eq!((only(&all).phase, only(&all).taken.is_some()), (Phase::Joined, true));
     let long = format!("\u{1b}[2J{}", "x".repeat(5000));
     all.report(&ids.report, &serde_json::json!({"outcome": "failed", "class": "source", "message": long}))
         .unwrap();

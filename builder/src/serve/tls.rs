@@ -29,6 +29,9 @@ const DAYS: u32 = 3650;
 const CERTIFICATE: &str = "ca.pem";
 const KEY: &str = "ca.key";
 
+/// For errors.
+const SERVER: &str = "making the server's certificate";
+
 /// The authority.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -58,29 +61,28 @@ impl Authority {
         if let Some(server) = servers.get(&address) {
             return Ok(server.clone());
         }
-        let server = Arc::new(self.certify(address)?);
+        let (chain, key) = self.certify(address)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+            .map_err(|error| wrong(SERVER, &error))?;
+        let server = Arc::new(server);
         servers.insert(address, server.clone());
         Ok(server)
     }
 
-    fn certify(&self, address: IpAddr) -> Result<ServerConfig> {
-        let doing = |error: &dyn std::fmt::Display| wrong("making the server's certificate", error);
-        let key = KeyPair::generate().map_err(|error| doing(&error))?;
+    /// A certificate for `address` and the server's name, and its key.
+    fn certify(&self, address: IpAddr) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+        let key = KeyPair::generate().map_err(|error| wrong(SERVER, &error))?;
         let names: Vec<String> = std::iter::once(address.to_string()).chain(self.host.clone()).collect();
-        let mut params = CertificateParams::new(names).map_err(|error| doing(&error))?;
+        let mut params = CertificateParams::new(names).map_err(|error| wrong(SERVER, &error))?;
         params.distinguished_name.push(DnType::CommonName, "kiln serve");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         limit(&mut params);
-        let certificate = params.signed_by(&key, &self.issuer).map_err(|error| doing(&error))?;
-        let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+        let certificate = params.signed_by(&key, &self.issuer).map_err(|error| wrong(SERVER, &error))?;
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| doing(&error))?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|error| doing(&error))
+        Ok((vec![certificate.der().clone()], key))
     }
 }
 
@@ -120,10 +122,11 @@ fn new() -> Result<(String, String)> {
     Ok((certificate.pem(), key.serialize_pem()))
 }
 
-/// The authority as its certificate describes it.
+/// The authority as its certificate describes it. OpenSSL takes a certificate for its own issuer that has the
+/// same name.
 fn params() -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "kiln serve");
+    params.distinguished_name.push(DnType::CommonName, "kiln serve CA");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     limit(&mut params);
@@ -139,4 +142,28 @@ fn limit(params: &mut CertificateParams) {
 fn wrong(doing: &str, error: &dyn std::fmt::Display) -> Error {
     Error::new(ErrorKind::Io, format!("{doing}: {error}"))
         .help("if it is in the folder of --state, move ca.pem and ca.key away: a new authority is made then")
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::pem::PemObject;
+    use x509_cert::Certificate;
+    use x509_cert::der::Decode;
+
+    use super::*;
+
+    #[test]
+    fn the_authority_is_kept_and_no_server_looks_like_its_own_issuer() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Authority::open(Some(folder.path()), Some("boot.example".to_owned())).unwrap();
+        let (first, second) = (open(), open());
+        assert_eq!(first.pem, second.pem);
+        let der = CertificateDer::from_pem_slice(first.pem.as_bytes()).unwrap();
+        let authority = Certificate::from_der(&der).unwrap().tbs_certificate;
+        let chain = second.certify(IpAddr::from([10, 0, 0, 1])).unwrap().0;
+        let server = Certificate::from_der(&chain[0]).unwrap().tbs_certificate;
+        assert_eq!(server.issuer, authority.subject);
+        assert_ne!(server.subject, authority.subject);
+        assert!(Authority::open(None, None).unwrap().pem != first.pem);
+    }
 }
