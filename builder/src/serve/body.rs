@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::image::Served;
 
 /// Bytes of a file that are in memory at once, for each connection.
-const PIECE: u64 = 32 << 10;
+const PIECE: u64 = 16 << 10;
 
 /// The body of an answer.
 pub(super) struct Body {

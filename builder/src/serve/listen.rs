@@ -44,11 +44,11 @@ const LONGEST: Duration = Duration::from_secs(4 * 60 * 60);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The longest head of a request, and what is kept of an answer before it goes to the socket.
-const BUFFER: usize = 16 << 10;
+const BUFFER: usize = 8 << 10;
 
-/// What the kernel keeps of an answer, half of what it takes for itself: enough for a rack, and not megabytes
-/// for each of ten thousand connections.
-const SOCKET_BUFFER: u32 = 128 << 10;
+/// What the kernel keeps of an answer, half of what it takes for itself: enough for a rack, and not more for
+/// ten thousand connections than all sockets may have together (tcp(7), tcp_mem).
+const SOCKET_BUFFER: u32 = 64 << 10;
 
 /// Threads that read files.
 const READERS: usize = 16;
