@@ -480,6 +480,10 @@ impl Resolver<'_> {
                         .error(&path, "a kernel argument is one word")
                         .help("write each argument as an item of its own"));
                 }
+                if value.matches('"').count() % 2 == 1 {
+                    let message = format!("the quotation mark of {value} takes in all arguments behind it");
+                    return Err(self.error(&path, &message).help("close it, or leave it out"));
+                }
                 if let Some(place) = contract::foreign_root(&value) {
                     return Err(self
                         .error(&path, &format!("\"{value}\" asks for a root on {place}"))

@@ -81,15 +81,17 @@ pub(crate) fn arguments(script: &str) -> Option<&str> {
     (rest.is_empty() || rest.starts_with(' ')).then(|| rest.trim())
 }
 
-/// iPXE expands `${…}`, chains commands at `&&`, `||` and `;`, and cannot quote any of that.
+/// iPXE expands `${…}`, chains commands at `&&`, `||` and `;`, takes a word that begins with `#` and all
+/// behind it for a comment (its core/exec.c), and cannot quote any of that.
 fn check_argument(argument: &str) -> Result<()> {
     let harmful = argument.contains("${") || argument.contains(['\n', '\r']);
-    if harmful || argument.split_whitespace().any(|word| ["&&", "||", ";"].contains(&word)) {
+    let is_harmful = |word: &str| ["&&", "||", ";"].contains(&word) || word.starts_with('#');
+    if harmful || argument.split_whitespace().any(is_harmful) {
         return Err(Error::new(
             ErrorKind::Definition,
             format!("the kernel argument {argument:?} cannot stand in an iPXE script"),
         )
-        .help("leave out ${…}, line breaks, and && or || between blanks"));
+        .help("leave out ${…}, line breaks, # at the beginning, and && or || between blanks"));
     }
     Ok(())
 }
@@ -111,7 +113,7 @@ mod tests {
 
     #[test]
     fn arguments_that_ipxe_would_act_on_are_refused() {
-        for bad in ["x=${net0/mac}", "a\nb", "a && reboot", "||"] {
+        for bad in ["x=${net0/mac}", "a\nb", "a && reboot", "||", "#x"] {
             let error = script("x", &[bad.to_owned()]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Definition, "{bad}");
         }

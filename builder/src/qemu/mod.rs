@@ -269,7 +269,9 @@ fn forwarded(text: &str) -> Result<String> {
     };
     let is_address = address.parse::<std::net::Ipv4Addr>().is_ok();
     match ports.map(str::parse::<u16>) {
-        [Ok(host), Ok(guest)] if is_address => Ok(format!(",hostfwd=tcp:{address}:{host}-:{guest}")),
+        [Ok(host @ 1..), Ok(guest @ 1..)] if is_address => {
+            Ok(format!(",hostfwd=tcp:{address}:{host}-:{guest}"))
+        }
         _ => Err(Error::new(ErrorKind::Usage, format!("--forward {text}: no ports"))
             .help("write --forward 2222:22, or 192.0.2.1:2222:22")),
     }
@@ -383,7 +385,7 @@ mod tests {
     fn ports_are_forwarded_from_this_host_alone_unless_an_address_is_named() {
         assert_eq!(forwarded("2222:22").unwrap(), ",hostfwd=tcp:127.0.0.1:2222-:22");
         assert_eq!(forwarded("0.0.0.0:80:8080").unwrap(), ",hostfwd=tcp:0.0.0.0:80-:8080");
-        for wrong in ["22", "a:22", "1:2:3:4", "70000:1", "x,y:1:2", ""] {
+        for wrong in ["22", "a:22", "1:2:3:4", "70000:1", "0:22", "22:0", "x,y:1:2", ""] {
             assert_eq!(forwarded(wrong).unwrap_err().kind(), ErrorKind::Usage, "{wrong}");
         }
     }

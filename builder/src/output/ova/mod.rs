@@ -8,7 +8,8 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use tar::{EntryType, Header};
 
 use super::vmdk;
@@ -32,13 +33,16 @@ pub(super) const OUTPUT: Output = Output::new::<Ova>(
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct Ova {
     /// Processors of a new machine
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 768))]
+    #[serde(deserialize_with = "cpus")]
     cpus: u32,
     /// Its memory in MiB
-    #[schemars(range(min = 4))]
+    #[schemars(range(min = 4, max = 25_165_824))]
+    #[serde(deserialize_with = "memory")]
     memory: u32,
     /// Version of its virtual hardware, as in vmx-15 (ESXi 6.7 Update 2 and later)
-    #[schemars(range(min = 13))]
+    #[schemars(range(min = 13, max = 99))]
+    #[serde(deserialize_with = "hardware_version")]
     hardware_version: u32,
     /// Its firmware
     firmware: Firmware,
@@ -86,6 +90,39 @@ impl Writer for Ova {
     }
 }
 
+/// The most processors and MiB of a machine of vSphere 8 ("VMware Configuration Maximums").
+const MOST_CPUS: u32 = 768;
+const MOST_MEMORY: u32 = 24 << 20;
+/// The oldest hardware of ESXi 6.5, and the newest that is written in two digits.
+const HARDWARE: std::ops::RangeInclusive<u32> = 13..=99;
+
+fn cpus<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let cpus = u32::deserialize(from)?;
+    if (1..=MOST_CPUS).contains(&cpus) {
+        return Ok(cpus);
+    }
+    // The help follows behind the line feed.
+    Err(D::Error::custom(format!("{cpus} processors are no machine\nwrite a number from 1 to {MOST_CPUS}")))
+}
+
+fn memory<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let memory = u32::deserialize(from)?;
+    if (4..=MOST_MEMORY).contains(&memory) && memory.is_multiple_of(4) {
+        return Ok(memory);
+    }
+    let help = format!("write a multiple of 4, up to {MOST_MEMORY}");
+    Err(D::Error::custom(format!("{memory} MiB are no machine's memory\n{help}")))
+}
+
+fn hardware_version<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let version = u32::deserialize(from)?;
+    if HARDWARE.contains(&version) {
+        return Ok(version);
+    }
+    let help = format!("write a number from {} (ESXi 6.5) to {}", HARDWARE.start(), HARDWARE.end());
+    Err(D::Error::custom(format!("hardware version {version} is unknown\n{help}")))
+}
+
 impl Ova {
     fn check(&self, image: &Image<'_>) -> Result<()> {
         let error = |message: &str, help: &str| {
@@ -93,18 +130,6 @@ impl Ova {
         };
         if image.plan.arch != Arch::Amd64 {
             return error("vSphere's machines are amd64", "leave out the output ova for this architecture");
-        }
-        if self.cpus == 0 || !self.memory.is_multiple_of(4) || self.memory == 0 {
-            return error(
-                &format!("{} processors and {} MiB are no machine", self.cpus, self.memory),
-                "set output.ova.cpus to 1 or more, and output.ova.memory to a multiple of 4",
-            );
-        }
-        if self.hardware_version < 13 {
-            return error(
-                &format!("hardware version {} is too old", self.hardware_version),
-                "set output.ova.hardware-version to 13 (ESXi 6.5) or later",
-            );
         }
         Ok(())
     }
