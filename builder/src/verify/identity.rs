@@ -59,7 +59,8 @@ pub(super) fn own(subject: &Subject, findings: &mut Findings<'_>) {
 
 pub(super) fn leftovers(subject: &Subject, findings: &mut Findings<'_>) {
     matching(subject, LEFTOVERS, |path, why| {
-        if subject.file(path).is_some_and(|(_, body)| !body.is_empty()) {
+        // A link leads to what is not left over.
+        if subject.tree.file(path).is_some_and(|body| !body.is_empty()) {
             findings.at(path, why);
         }
     });

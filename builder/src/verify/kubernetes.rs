@@ -215,8 +215,9 @@ fn trusts_anybody(line: &str) -> bool {
     let http = plain
         .match_indices("http://")
         .any(|(at, scheme)| !is_this_machine(&plain[at + scheme.len()..]));
-    // Proxies may have such an address.
-    is_open || (http && !plain.to_ascii_lowercase().contains("proxy"))
+    // Other settings, such as proxies and schemas, may have such an address.
+    const PLACES: [&str; 4] = ["server=", "endpoint", "host.", "mirror"];
+    is_open || (http && PLACES.iter().any(|place| plain.contains(place)))
 }
 
 /// Whether a line makes a program listen on TCP for other machines: `tcp://HOST:PORT`, and the settings of

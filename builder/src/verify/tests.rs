@@ -397,6 +397,15 @@ fn what_looks_like_a_fault_and_is_none_is_not_told() {
             plant(node, path, 0o644, b"[Service]\nEnvironment=HTTP_PROXY=http://proxy.example:3128\n");
         },
         |node| {
+            plant(node, "usr/share/doc/systemd/README.logs", 0o644, b"text");
+            let link = Entry::symlink("../../usr/share/doc/systemd/README.logs");
+            node.tree.insert("var/log/README", link);
+        },
+        |node| {
+            let schema = b"{\"$schema\": \"http://json-schema.example/x\"}";
+            plant(node, "etc/containers/x.json", 0o644, schema);
+        },
+        |node| {
             plant(node, "usr/lib/tmpfiles.d/p.conf", 0o644, b"f^= /root/.ssh/authorized_keys 600 - - - c\n")
         },
         |node| plant(node, "etc/wireguard/x.conf", 0o600, b"PrivateKey =\n# PrivateKey = x\n"),
