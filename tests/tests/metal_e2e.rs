@@ -214,7 +214,6 @@ fn installation(vm: &mut Vm) -> Result<(), Failure> {
 #[test]
 #[ignore = "slow: make test-long runs it"]
 fn a_disc_installs_an_empty_disk_which_then_boots_by_both_firmwares_and_refuses_one_with_data() {
-    const NODE: &str = "from-disc";
     let Some(control_plane) = control_plane("the installer disc") else { return };
     let _alone = workspace::exclusive("join-e2e");
     let (image, folder) = (kiln::joining_image_of(IMAGE), workspace::scratch());
@@ -229,23 +228,20 @@ fn a_disc_installs_an_empty_disk_which_then_boots_by_both_firmwares_and_refuses_
     let refused = Machine::new("disc-refused").memory(3072).disc(&iso).disk(&disk).args(["-boot", "d"]);
     refused.boot(|vm| vm.wait_for("holds data", INSTALLATION).map(drop));
 
-    let config = folder.path().join("config.yaml");
-    fs::write(&config, join_configuration(control_plane, &format!("  name: {NODE}\n")))
-        .expect("the folder is the test's");
-    let installed = |name: &str| {
-        Machine::new(name)
+    for (node, is_uefi) in [("from-disc-bios", false), ("from-disc-uefi", true)] {
+        let config = folder.path().join(format!("{node}.yaml"));
+        fs::write(&config, join_configuration(control_plane, &format!("  name: {node}\n")))
+            .expect("the folder is the test's");
+        let machine = Machine::new(node)
             .memory(3072)
             .in_network_of(control_plane.fact("pid"))
             .fw_cfg("opt/org.kiln.firstboot/config", &config)
-            .disk(&overlay(&disk, folder.path(), name, None))
-    };
-    let mut boot_before = String::new();
-    for machine in
-        [installed("installed-bios"), installed("installed-uefi").uefi().expect("it was there before")]
-    {
-        boot_before = machine.boot(|vm| {
-            assert_joined(&verdict(vm)?, "joined", NODE);
-            Ok(ready(vm, control_plane, NODE, &boot_before))
+            .disk(&overlay(&disk, folder.path(), node, None));
+        let machine = if is_uefi { machine.uefi().expect("it was there before") } else { machine };
+        machine.boot(|vm| {
+            assert_joined(&verdict(vm)?, "joined", node);
+            ready(vm, control_plane, node, "");
+            Ok(())
         });
     }
 }
