@@ -309,7 +309,8 @@ impl Machines {
                     Some("failed") => Phase::InstallFailed,
                     _ => Phase::Installing,
                 };
-                machine.is_installed = machine.phase == Phase::Installed;
+                // Whatever comes later: the disk may have data of its own by then.
+                machine.is_installed |= machine.phase == Phase::Installed;
                 let percent = report.get("percent").and_then(Value::as_f64);
                 let is_going_on = machine.phase == Phase::Installing;
                 machine.percent =

@@ -111,6 +111,8 @@ fn once_means_the_disk_after_the_config_and_an_installation_the_disk_after_succe
     assert_eq!(all.seen(&identity("m"), A).unwrap().1, Next::Boot);
     report(r#"{"phase": "installed", "percent": 1e300}"#);
     assert!(matches!(all.seen(&identity("m"), A).unwrap().1, Next::Disk(_)));
+    report(r#"{"phase": "failed"}"#);
+    assert!(matches!(all.seen(&identity("m"), A).unwrap().1, Next::Disk(_)), "it would be installed again");
 }
 
 #[test]
