@@ -44,7 +44,7 @@ fn advice_is_about_what_the_user_named() {
             "build --locked --lock broken.lock",
             4,
             "unknown key \"sha265\"",
-            "remove the lock file and run kiln lock",
+            "if this is a lock file, remove it and run kiln lock",
         ),
         ("lock --digests nowhere", 4, "nowhere: No such file", "name a table of digests"),
         (

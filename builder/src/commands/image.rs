@@ -15,7 +15,7 @@ use crate::verify::{self, Subject};
 /// The file that makes a folder an OCI layout.
 const LAYOUT: &str = "oci-layout";
 /// Outputs that hold the whole image, the best first.
-const BEST: [&str; 4] = [".raw", ".qcow2", ".vhd", "-oci/oci-layout"];
+const BEST: [&str; 6] = [".raw", ".qcow2", ".vhd", ".raw.zst", ".raw.gz", "-oci/oci-layout"];
 
 /// An image.
 #[derive(Debug)]

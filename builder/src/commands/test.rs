@@ -44,7 +44,7 @@ struct Outcome<'a> {
 
 /// Boots an image, and runs its tests.
 pub fn run(args: &TestArgs, progress: &Progress, terminal: &Terminal) -> Result<()> {
-    let named = image::named(&args.image, |_| false, qemu::bootable)?;
+    let named = image::named(&args.image, |_| false, disk)?;
     let arch = named.arch();
     let tests = named.manifest.map(|manifest| manifest.tests).unwrap_or_default();
     if tests.is_empty() {
@@ -95,6 +95,27 @@ pub fn run(args: &TestArgs, progress: &Progress, terminal: &Terminal) -> Result<
         _ => Err(Error::new(ErrorKind::Verification, format!("{failed} of {} tests failed", tests.len()))
             .help("what each said stands above; kiln run boots the same image with its console")),
     }
+}
+
+/// The disk of an output folder.
+fn disk(folder: &Path, files: &[String]) -> Result<PathBuf> {
+    const PACKED: [&str; 2] = [".raw.zst", ".raw.gz"];
+    let found = qemu::bootable(folder, files);
+    let is_disk = |path: &PathBuf| !path.is_dir() && ![".iso", ".efi"].iter().any(|end| ends(path, end));
+    match (found, files.iter().find(|file| PACKED.iter().any(|end| file.ends_with(end)))) {
+        (Ok(path), Some(packed)) if !is_disk(&path) => Err(packed_disk(folder, packed)),
+        (Err(_), Some(packed)) => Err(packed_disk(folder, packed)),
+        (found, _) => found,
+    }
+}
+
+fn ends(path: &Path, ending: &str) -> bool {
+    path.to_string_lossy().ends_with(ending)
+}
+
+fn packed_disk(folder: &Path, file: &str) -> Error {
+    let message = format!("{}: {file} is compressed, and there is no other disk", folder.display());
+    Error::new(ErrorKind::Usage, message).help("build qcow2 as well, or raw without output.raw.compression")
 }
 
 fn show(
@@ -287,6 +308,19 @@ mod tests {
             },
         )?;
         Ok(exits)
+    }
+
+    #[test]
+    fn a_folder_whose_only_disk_is_compressed_is_told_so() {
+        let found = |files: &[&str]| {
+            let files: Vec<String> = files.iter().map(|file| (*file).to_owned()).collect();
+            disk(Path::new("out"), &files)
+        };
+        assert_eq!(found(&["a.raw.zst", "a.qcow2", "a.iso"]).unwrap(), Path::new("out/a.qcow2"));
+        for files in [&["a.raw.zst", "a.iso"][..], &["a.raw.gz"]] {
+            assert!(found(files).unwrap_err().message().contains("is compressed"), "{files:?}");
+        }
+        assert_eq!(found(&["a.iso"]).unwrap(), Path::new("out/a.iso"));
     }
 
     #[test]

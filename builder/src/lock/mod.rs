@@ -98,7 +98,8 @@ impl Lock {
             return Ok(None);
         }
         let broken = |error: Error| {
-            Error::new(ErrorKind::Lock, error.message()).help("remove the lock file and run kiln lock")
+            Error::new(ErrorKind::Lock, error.message())
+                .help("if this is a lock file, remove it and run kiln lock; if it is something else, name the lock file")
         };
         let source = compose::read_as(path, &EXPECTED)?;
         let lock: Self = source.parse().map_err(broken)?;

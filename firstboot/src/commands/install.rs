@@ -65,7 +65,7 @@ fn end(root: &Root, then: Then, say: Say) -> Result<()> {
 }
 
 fn shown(plan: &Plan, json: bool) -> String {
-    let Plan { image, disk, content, size, mapped } = plan;
+    let Plan { image, disk, content, size, mapped, .. } = plan;
     if json {
         let plan = json!({
             "event": "plan",

@@ -1,4 +1,4 @@
-//! Shell patterns as in the kernel's modules.alias: `*`, `?`, `[a-z]`.
+//! Shell patterns as in the kernel's modules.alias: `*`, `?`, `[a-z]`, `[!a-z]`.
 
 /// Whether all of `text` matches `pattern`. In the worst case the time is proportional to the product of
 /// their lengths.
@@ -31,7 +31,11 @@ fn matches_one(pattern: &[u8], byte: u8) -> Option<usize> {
         b'?' => Some(1),
         b'[' => {
             let end = pattern.iter().position(|byte| *byte == b']')?;
-            in_set(&pattern[1..end], byte).then_some(end + 1)
+            let (set, is_in) = match &pattern[1..end] {
+                [b'!' | b'^', set @ ..] if !set.is_empty() => (set, false),
+                set => (set, true),
+            };
+            (in_set(set, byte) == is_in).then_some(end + 1)
         }
         literal => (literal == byte).then_some(1),
     }
@@ -69,6 +73,9 @@ mod tests {
         ));
         assert!(matches("usb:v0*d[0-1][!x]?", "usb:v05d1!z"));
         assert!(!matches("a[0-4]", "a5") && matches("a[0-4]", "a3"));
+        for negated in ["[!S]*", "[^S]*", "[!A-Z]*"] {
+            assert!(!matches(negated, "S1") && matches(negated, "b2"), "{negated}");
+        }
     }
 
     #[test]

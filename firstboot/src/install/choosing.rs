@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::content::{self, Content};
-use super::rule::{self, Candidate};
+use super::rule::{self, Candidate, Rule};
 use super::{Installer, Request};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::disks::{self, Disk};
@@ -39,7 +39,7 @@ pub fn candidates(root: &Root, holder: Option<&str>) -> Vec<Candidate> {
             disk.unusable.get_or_insert_with(|| "the machine booted from it".to_owned());
         }
         let content = look(&root.path(&disk.path), &disk);
-        Candidate { disk, content }
+        Candidate { disk, content, is_file: false }
     };
     disks::list(root).into_iter().map(candidate).collect()
 }
@@ -57,6 +57,10 @@ impl Installer<'_> {
         let rule = request.rule.as_ref();
         let file = rule.and_then(|rule| rule.path()).filter(|path| self.root.path(path).is_file());
         let chosen = match file {
+            Some(path) if !rule.is_some_and(Rule::is_single) => {
+                let message = format!("{} is a file, for which no other condition can hold", path.display());
+                return Err(Failure::new(ErrorKind::Preflight, message).help("write path= alone"));
+            }
             Some(path) => of_file(&self.root.path(path), path)?,
             None => {
                 let candidates = candidates(self.root, holder);
@@ -83,7 +87,7 @@ fn of_file(path: &Path, named: &Path) -> Result<Candidate> {
     if let Content::Unreadable(why) = &content {
         return Err(Failure::new(ErrorKind::Host, format!("reading {}: {why}", named.display())));
     }
-    Ok(Candidate { disk, content })
+    Ok(Candidate { disk, content, is_file: true })
 }
 
 /// Why no disk, or more than one, is left: each disk as rules see it.

@@ -73,5 +73,8 @@ fn a_file_may_stand_for_a_disk() {
     let folder = machine(&[("vda", SIZE, b"")]);
     files::write(&folder.path().join("disk.img"), &vec![0; SIZE as usize], 0o600).unwrap();
     let chosen = choose(folder.path(), "path=/disk.img", false, None).unwrap();
+    assert!(chosen.is_file);
+    let failure = choose(folder.path(), "path=/disk.img,size>=9T", false, None).unwrap_err();
+    assert!(failure.message.contains("no other condition"), "{failure}");
     assert_eq!((chosen.disk.path.display().to_string().as_str(), chosen.disk.size), ("/disk.img", SIZE));
 }

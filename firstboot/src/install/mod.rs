@@ -27,6 +27,7 @@ pub use request::{ARGUMENT, Request, Then, Written};
 
 use std::path::PathBuf;
 
+use contract::gpt::Table;
 use serde_json::Value;
 
 use self::content::Content;
@@ -64,6 +65,8 @@ pub struct Plan {
     pub image: String,
     /// The disk.
     pub disk: PathBuf,
+    /// Whether it is a file that stands for a disk.
+    pub is_file: bool,
     /// What it held.
     pub content: Content,
     /// The bytes of the image.
@@ -92,20 +95,31 @@ impl Installer<'_> {
         progress.begin_writing(&plan);
         let (packed, broken) = image.packed.begin(self);
         let mut stream = stream::unpacked(packed, request.image.packing());
-        let mut writer =
-            Writer { disk: &disk, map: &image.map, progress: &mut |step, done| progress.step(step, done) };
+        let mut writer = Writer {
+            disk: &disk,
+            map: &image.map,
+            accepts: &|table| config.as_ref().map_or(Ok(()), |_| node_config::var(table).map(drop)),
+            progress: &mut |step, done| progress.step(step, done),
+        };
         let written = writer.write(&mut stream, &mut |table| self.put(config.as_ref(), &disk, table));
         // What ended the stream says more than what could not be unpacked then.
         let table = written.map_err(|failure| broken.take().unwrap_or(failure))?;
         self.forget_node_config();
-        match boot_entry::make(self.root, &table, &plan.image) {
+        // What is in a file, another machine boots, if any.
+        if !plan.is_file {
+            self.tell_firmware(&table, &plan.image);
+        }
+        Ok(plan)
+    }
+
+    fn tell_firmware(&self, table: &Table, image: &str) {
+        match boot_entry::make(self.root, table, image) {
             Ok(true) => (self.say)("the firmware has a boot entry for it, the first one"),
             Ok(false) => {}
             Err(failure) => (self.say)(&format!(
                 "warning: {failure}: the firmware has no boot entry for it, so choose the disk in its menu"
             )),
         }
-        Ok(plan)
     }
 
     /// Everything that is checked before a disk is changed.
@@ -117,6 +131,7 @@ impl Installer<'_> {
         let plan = Plan {
             image: request.image.name().to_owned(),
             disk: chosen.disk.path,
+            is_file: chosen.is_file,
             content: chosen.content,
             size: image.map.size,
             mapped: image.map.mapped(),

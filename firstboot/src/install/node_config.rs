@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use contract::gpt::Table;
+use contract::gpt::{Partition, Table};
 use contract::partition_type;
 
 use super::Installer;
@@ -100,11 +100,7 @@ impl Installer<'_> {
             (self.say)("it gets no node config, and looks for one when it boots");
             return Ok(());
         };
-        let var = table.partitions.iter().find(|partition| partition.kind == partition_type::VAR);
-        let var = var.ok_or_else(|| {
-            let message = "the image has no var partition, where a node config would be put";
-            Failure::new(ErrorKind::Untrusted, message)
-        })?;
+        let var = var(table)?;
         let (offset, length) = (var.first * disk.sector, (var.last + 1 - var.first) * disk.sector);
         let write = |folder: &Path| files::write(&place(folder), config.document.bytes(), files::PRIVATE);
         disk.change_files(offset, length, write)
@@ -112,6 +108,16 @@ impl Installer<'_> {
         (self.say)(&format!("it gets the node config from {} as {}", config.origin, paths::CONFIG));
         Ok(())
     }
+}
+
+/// The partition on which a node config is put.
+pub(super) fn var(table: &Table) -> Result<&Partition> {
+    let var = table.partitions.iter().find(|partition| partition.kind == partition_type::VAR);
+    var.ok_or_else(|| {
+        let message = "the image has no var partition, where a node config would be put";
+        Failure::new(ErrorKind::Untrusted, message)
+            .help("install it without a node config, or an image that Kiln laid out")
+    })
 }
 
 fn blank(origin: &str) -> Failure {

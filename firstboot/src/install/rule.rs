@@ -73,6 +73,11 @@ impl Rule {
         self.0.iter().any(names)
     }
 
+    /// Whether it has one condition.
+    pub fn is_single(&self) -> bool {
+        self.0.len() == 1
+    }
+
     /// The file that it names as the disk: only a path that leads to a file does.
     pub fn path(&self) -> Option<&Path> {
         self.0.iter().find_map(|condition| match condition {
@@ -168,6 +173,8 @@ pub struct Candidate {
     pub disk: Disk,
     /// What is on it.
     pub content: Content,
+    /// Whether it is a file that stands for a disk, to try an installation.
+    pub is_file: bool,
 }
 
 impl Candidate {
@@ -222,7 +229,7 @@ pub fn choose<'a>(
 
 /// Why a disk is none to install on; none if it may be.
 fn left_out(candidate: &Candidate, rule: Option<&Rule>, may_overwrite: bool) -> Option<String> {
-    let Candidate { disk, content } = candidate;
+    let Candidate { disk, content, .. } = candidate;
     if let Some(why) = disk.unusable.clone().or_else(|| rule.and_then(|rule| rule.misses(disk))) {
         return Some(why);
     }

@@ -16,7 +16,7 @@ fn disk(name: &str, bus: &'static str, size: u64) -> Candidate {
         is_removable: false,
         unusable: None,
     };
-    Candidate { disk, content: Content::Nothing }
+    Candidate { disk, content: Content::Nothing, is_file: false }
 }
 
 /// Four disks: two of one size, one of them with data, a larger one, and a stick.

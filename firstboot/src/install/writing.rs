@@ -92,6 +92,8 @@ pub struct Writer<'a> {
     pub disk: &'a dyn Disk,
     /// What the image holds.
     pub map: &'a Map,
+    /// Refuses an image by its table, before the disk is changed.
+    pub accepts: &'a dyn Fn(&Table) -> Result<()>,
     /// Is told how many of the bytes that hold data a step has done.
     pub progress: &'a mut dyn FnMut(Step, u64),
 }
@@ -182,6 +184,7 @@ impl Writer<'_> {
     /// why.
     fn begin(&mut self, bytes: Vec<u8>) -> Result<Head> {
         let head = self.fitted(bytes)?;
+        (self.accepts)(&head.table)?;
         self.did(self.disk.write_at(0, &begun()), "writing to")?;
         self.flush()?;
         self.zero(BLOCK, HEAD - BLOCK)?;

@@ -168,7 +168,7 @@ impl Disk for Memory {
 
 fn write(disk: &Memory, map: &Map, image: &[u8]) -> Result<Table> {
     let mut image = image;
-    Writer { disk, map, progress: &mut |_, _| () }.write(&mut image, &mut |_| Ok(()))
+    Writer { disk, map, accepts: &|_| Ok(()), progress: &mut |_, _| () }.write(&mut image, &mut |_| Ok(()))
 }
 
 /// What a disk must hold in the end: the image, its table fitted to the disk.
@@ -202,6 +202,16 @@ fn an_image_is_written_whole_and_its_table_fits_the_disk() {
             disk.seen.borrow()[size - MIB..size - 33 * 512].iter().all(|byte| *byte == 0) || size < 9 * MIB
         );
     }
+}
+
+#[test]
+fn an_image_that_is_not_accepted_changes_nothing() {
+    let image = image(512);
+    let (map, disk) = (map(&image), Memory::new(vec![0xaa; 10 * MIB]));
+    let refused = |_: &Table| Err(Failure::new(ErrorKind::Untrusted, "no var partition"));
+    let mut writer = Writer { disk: &disk, map: &map, accepts: &refused, progress: &mut |_, _| () };
+    writer.write(&mut &image[..], &mut |_| Ok(())).unwrap_err();
+    assert!(disk.seen.borrow().iter().all(|byte| *byte == 0xaa));
 }
 
 #[test]
@@ -331,7 +341,7 @@ fn the_node_config_is_put_before_the_disk_can_boot() {
     let disk = Memory::new(vec![0; 10 * MIB]);
     let mut steps = Vec::new();
     let mut progress = |step, _| steps.push(step);
-    let mut writer = Writer { disk: &disk, map: &map, progress: &mut progress };
+    let mut writer = Writer { disk: &disk, map: &map, accepts: &|_| Ok(()), progress: &mut progress };
     let mut complete = |table: &Table| {
         assert_eq!(table.partitions[1].kind, partition_type::VAR);
         assert_eq!(disk.content(), Content::Begun);
