@@ -328,7 +328,7 @@ fn tests_have_names_commands_and_limits_and_their_variables_are_replaced() {
         (format!("{{name = \"a\", {run}, timeout = 0}}"), "0 seconds are not possible"),
         (format!("{{name = \"a\", {run}, within = 4000}}"), "4000 seconds are not possible"),
         ("{name = \"a\", run = [\"${nobody}\"]}".to_owned(), "unknown variable ${nobody}"),
-        (format!("{{name = \"a\", {run}, exit = 256}}"), "256"),
+        (format!("{{name = \"a\", {run}, exit = 256}}"), "a whole number from 0 to 255 is expected"),
     ] {
         let error = load(&test).unwrap_err();
         assert!(error.message().contains(says), "{test}: {error}");

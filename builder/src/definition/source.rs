@@ -183,10 +183,13 @@ pub fn rewrite_error(message: &str) -> (String, Option<String>) {
     } else if let Some((found, expected)) = wrong_type(message) {
         let (wanted, help) = match expected {
             "a string" => ("text", "write it in quotes: \"…\""),
-            "a sequence" if found == "map" => ("a list", "write two brackets for each: [[name]]"),
+            "a sequence" if found == "map" => {
+                ("a list of tables", "write two brackets around the name of each")
+            }
             "a sequence" => ("a list", "write it in brackets: [\"…\"]"),
             "a boolean" => ("true or false", "write true or false, without quotes"),
             "u64" | "usize" | "u32" => ("a whole number", "write a whole number, 0 or more, without quotes"),
+            "u8" => ("a whole number from 0 to 255", "write one that small"),
             _ => ("a table", "write it as a table: [name], or { key = … }"),
         };
         (format!("{wanted} is expected here, not {}", found.replace('`', "")), Some(help.to_owned()))

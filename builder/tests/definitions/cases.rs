@@ -73,7 +73,7 @@ const CASES: &[Case] = &[
     case(In::Image, "linux-image-cloud-${arch}", "linux-image-cloud-${arch} amd64]", "images/node.toml:13: this is not the name of a package", "write a package's name, without a version: the lock pins that"),
     case(In::Image, "containerd = \"2.3.4\"", "containerd = \"v 2\"", "images/node.toml:16: \"v 2\" is not a version", "write an exact version: a digit, then letters, digits and . + ~ - _; no \"v\" in front"),
     case(In::Containerd, "[units]", "[[units]]", "layers/containerd/layer.toml:21: a table is expected here, not sequence", "write it as a table: [name], or { key = … }"),
-    case(In::Containerd, "[[file]]", "[file]", "layers/containerd/layer.toml:15: a list is expected here, not map", "write two brackets for each: [[name]]"),
+    case(In::Containerd, "[[file]]", "[file]", "layers/containerd/layer.toml:15: a list of tables is expected here, not map", "write two brackets around the name of each"),
     case(In::Image, "containerd = \"2.3.4\"", "containerd = \"2.3\"", "layers/containerd/layer.toml:19: the value of containerd, \"2.3\", is not a version of the form 1.2.3", "give containerd such a version, or compare it with words: containerd = \"a|b\""),
     case(In::Image, "containerd = \"2.3.4\"", "containerd = \"2.3.4\"\ncontainred = \"1.7.24\"", "images/node.toml:17: nothing in this image uses ${containred}", "did you mean \"containerd\"?"),
     case(In::Image, "containerd = \"2.3.4\"", "containerd = \"latest\"", "images/node.toml:16: \"latest\" is not a version", "write an exact version: a digit, then letters, digits and . + ~ - _; no \"v\" in front"),
