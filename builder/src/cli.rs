@@ -538,23 +538,28 @@ pub struct ServeArgs {
     /// The URL by which machines reach the server [default: the address at which each one did]
     #[arg(long, value_name = "http://NAME:PORT")]
     pub url: Option<String>,
-    /// Node configs: a folder with MAC.yaml, UUID.yaml, SERIAL.yaml and default.yaml, or one file for all
+    /// Node configs: a folder with MAC.yaml, UUID.yaml, SERIAL.yaml or default.yaml (the first that a machine
+    /// has is its own), or one file for all
     #[arg(long, value_name = "DIR|FILE")]
     pub config: Option<PathBuf>,
-    /// The folder for what is remembered: machines and what they took, the CA of the reports
+    /// The folder for what is remembered: machines and what they took, the CA of the reports [default: none,
+    /// forgotten at the end]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Forget a machine, as if it had never asked
-    #[arg(long, value_name = "MAC", requires = "state")]
+    /// Forget a machine at the start, as if it had never asked: it boots the image again, and is installed
+    /// again
+    #[arg(long, value_name = "MAC|UUID", requires = "state")]
     pub forget: Vec<String>,
     /// A machine boots from its disk once its config was taken
     #[arg(long, requires = "config", conflicts_with = "install")]
     pub once: bool,
-    /// Install the image on the disk for which this rule holds, such as size>=100G,smallest; an installed
-    /// machine boots from its disk
+    /// Install the image on the disk for which this rule holds, such as size>=100G,smallest (conditions with
+    /// commas between them: id=, serial=, wwn=, model=, path=, bus=, size>=, size<=, smallest, largest); an
+    /// installed machine boots from its disk
     #[arg(long, value_name = "RULE")]
     pub install: Option<String>,
-    /// The installation may overwrite a disk with data
+    /// The installation may overwrite a disk with data: of every machine that asks and is not known as
+    /// installed, so keep it with --state
     #[arg(long, requires = "install")]
     pub install_overwrite: bool,
     /// iPXE, for firmware that loads it by HTTP: served by its name, such as /ipxe.efi

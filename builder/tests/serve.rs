@@ -606,6 +606,86 @@ fn each_request_is_a_line_of_the_log() {
 }
 
 #[test]
+fn a_second_interface_of_an_installed_machine_boots_the_disk() {
+    let place = Place::new();
+    place.put("out/lab.raw.zst", "disk");
+    place.put("out/lab.raw.bmap", "map");
+    let options = ["--install", "smallest", "--install-overwrite", "--state", "state"];
+    let server = place.serve(&options);
+    let script = server.script();
+    let url = script.argument("firstboot.install-report");
+    let path = url.trim_start_matches(&format!("http://{}", server.http));
+    assert_eq!(server.post(path, r#"{"phase": "installed"}"#).status, 204);
+    let second = ASK.replace("00-01", "00-02");
+    assert!(server.get(&second).text().contains("it is installed: booting from disk"));
+    assert!(server.get("/").text().contains("52:54:00:00:00:02"));
+    assert_eq!(server.end(), 0);
+    let server = place.serve(&options);
+    assert!(server.get(&second.replace("00-02", "00-03")).text().contains("it is installed"));
+    let stranger = second.replace("4c4c4544", "5c4c4544");
+    assert!(server.get(&stranger.replace("00-02", "00-04")).text().contains("firstboot.install="));
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_keep_the_server_from_ending() {
+    let place = Place::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+    command
+        .current_dir(place.path(""))
+        .args(["serve", "out", "--json", "--listen", "127.0.0.1:0"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let server = Server::start(command);
+    let path = format!("/{}", "x".repeat(190));
+    // More than the pipe holds.
+    for _ in 0..500 {
+        assert_eq!(server.get(&path).status, 404);
+    }
+    let began = Instant::now();
+    assert_eq!(server.end(), 0);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_told_once() {
+    let place = Place::new();
+    symlink("/dev/full", place.path("access.jsonl")).unwrap();
+    let mut server = place.serve(&[]);
+    for _ in 0..3 {
+        assert_eq!(server.get("/healthz").status, 200);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let mut said = server.child.stderr.take().unwrap();
+    assert_eq!(server.end(), 0);
+    let mut text = String::new();
+    said.read_to_string(&mut text).unwrap();
+    assert_eq!(text.matches("warning: the access log").count(), 1, "{text}");
+}
+
+#[test]
+fn a_state_that_was_cut_off_or_is_not_its_own_is_said_at_the_start() {
+    let place = Place::new();
+    let options = ["--config", "configs", "--https-listen", "127.0.0.1:0", "--state", "state"];
+    let server = place.serve(&options);
+    server.script();
+    assert_eq!(server.end(), 0);
+    let journal = place.path("state/machines.jsonl");
+    let text = fs::read_to_string(&journal).unwrap();
+    place.put("state/machines.jsonl", format!("{text}{{\"key\": \"52"));
+    let server = place.serve(&options);
+    assert!(server.notices.contains("has no end and is left out"), "{}", server.notices);
+    assert_eq!(server.machine()["mac"], MAC);
+    assert_eq!(server.end(), 0);
+    let start = [&options[..], &["--listen", "127.0.0.1:0"]].concat();
+    place.put("state/machines.jsonl", format!("{{\"key{text}"));
+    let (code, said) = place.refused(&start);
+    assert!(code == 9 && said.contains("line 1") && said.contains("--state"), "{said}");
+    place.put("state/machines.jsonl", text);
+    place.put("state/ca.pem", "garbage");
+    let (code, said) = place.refused(&start);
+    assert!(code == 9 && said.contains("ca.pem") && said.contains("a new authority is made"), "{said}");
+}
+
+#[test]
 fn what_cannot_be_served_is_refused_by_name() {
     let place = Place::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -622,7 +702,10 @@ fn what_cannot_be_served_is_refused_by_name() {
         (&["--url", "http://x/y"], 2, "http://NAME:PORT"),
         (&["--url", "https://x"], 2, "http://NAME:PORT"),
         (&["--url", "http://a b"], 2, "http://NAME:PORT"),
-        (&["--install", "model=a b"], 2, "block-map"),
+        (&["--install", "model=a b"], 2, "plain letters"),
+        (&["--install", "smalest"], 2, "did you mean \"smallest\"?"),
+        (&["--install", "smallest"], 2, "block-map"),
+        (&["--config", "token.yaml", "--token-command", "kubeadmm", "token"], 2, "no such program"),
         (&["--state", "state"], 9, "state"),
         (&["--ipxe", "none"], 9, "none"),
     ];

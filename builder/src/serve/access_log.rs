@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use contract::text::visible;
@@ -28,6 +27,12 @@ const HIDDEN: &str = "***";
 
 /// Paths before an ID.
 const BEFORE_ID: &[&str] = &["/config/", "/report/", "/install-report/"];
+
+/// As many hexadecimal digits in a row may be an ID that a client has put into another path.
+const LONGEST_NUMBER: usize = 24;
+
+/// How long the end of the server waits until all is written: nobody may be reading it.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// A request that was answered.
 #[derive(Debug)]
@@ -49,7 +54,8 @@ pub(super) struct Line<'a> {
 #[derive(Debug)]
 pub(super) struct AccessLog {
     sender: Mutex<Option<SyncSender<String>>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Is closed when the last line is written.
+    written: Mutex<Receiver<()>>,
     is_json: bool,
     lost: AtomicU64,
 }
@@ -62,9 +68,13 @@ impl AccessLog {
             None => Box::new(io::stdout()),
         };
         let (sender, lines) = sync_channel(MOST_WAITING);
-        let writer = std::thread::spawn(move || write(&lines, BufWriter::new(to)));
-        let (sender, writer) = (Mutex::new(Some(sender)), Mutex::new(Some(writer)));
-        Ok(Self { sender, writer, is_json, lost: AtomicU64::new(0) })
+        let (open, written) = sync_channel(0);
+        std::thread::spawn(move || {
+            write(&lines, BufWriter::new(to), |error| super::warn(&format!("the access log: {error}")));
+            drop(open);
+        });
+        let (sender, written) = (Mutex::new(Some(sender)), Mutex::new(written));
+        Ok(Self { sender, written, is_json, lost: AtomicU64::new(0) })
     }
 
     /// Adds a line.
@@ -78,21 +88,29 @@ impl AccessLog {
         }
     }
 
-    /// Writes what waits, and ends.
+    /// Writes what waits, as far as somebody takes it, and ends.
     pub fn close(&self) {
         self.sender.lock().ok().and_then(|mut sender| sender.take());
-        let writer = self.writer.lock().ok().and_then(|mut writer| writer.take());
-        let _ = writer.map(JoinHandle::join);
+        let _ = self.written.lock().map(|written| written.recv_timeout(LAST_LINES));
     }
 }
 
-/// Lines that come close together are written together.
-fn write(lines: &Receiver<String>, mut to: impl Write) {
+/// Lines that come close together are written together. The first error is told; what comes later is tried
+/// all the same.
+fn write(lines: &Receiver<String>, mut to: impl Write, tell: impl Fn(&io::Error)) {
+    let mut has_failed = false;
     while let Ok(line) = lines.recv() {
         let more = lines.try_iter().take(MOST_WAITING);
-        let written = std::iter::once(line).chain(more).try_for_each(|line| writeln!(to, "{line}"));
-        if written.and_then(|()| to.flush()).is_err() {
-            return;
+        let mut written = Ok(());
+        for line in std::iter::once(line).chain(more) {
+            // At once: a line is whole or missing.
+            written = written.and(to.write_all(format!("{line}\n").as_bytes()));
+        }
+        if let Err(error) = written.and(to.flush())
+            && !has_failed
+        {
+            has_failed = true;
+            tell(&error);
         }
     }
 }
@@ -124,12 +142,27 @@ impl Line<'_> {
     }
 }
 
-/// A path without the ID in it.
+/// A path without the ID in it, also if a client has written it in a way that leads nowhere.
 fn shown(path: &str) -> String {
-    if let Some(front) = BEFORE_ID.iter().find(|front| path.starts_with(**front)) {
-        return format!("{front}{HIDDEN}");
+    let found = BEFORE_ID.iter().filter_map(|front| Some(path.find(front)? + front.len()));
+    let path = match found.min() {
+        Some(end) => format!("{}{HIDDEN}", &path[..end]),
+        None => without_numbers(path),
+    };
+    visible(&path, &[]).chars().take(LONGEST_PATH).collect()
+}
+
+fn without_numbers(path: &str) -> String {
+    let is_digit = |letter: char| letter.is_ascii_hexdigit();
+    let (mut shown, mut rest) = (String::with_capacity(path.len()), path);
+    while !rest.is_empty() {
+        let end = rest.find(|letter| !is_digit(letter)).unwrap_or(rest.len());
+        shown.push_str(if end < LONGEST_NUMBER { &rest[..end] } else { HIDDEN });
+        let next = rest[end..].find(is_digit).map_or(rest.len(), |next| end + next);
+        shown.push_str(&rest[end..next]);
+        rest = &rest[next..];
     }
-    visible(path, &[]).chars().take(LONGEST_PATH).collect()
+    shown
 }
 
 #[cfg(test)]
@@ -143,11 +176,39 @@ mod tests {
             ("/report/x/../y", "/report/***"),
             ("/install-report/", "/install-report/***"),
             ("/boot.ipxe", "/boot.ipxe"),
+            ("//config/0123456789abcdef", "//config/***"),
+            ("/x/../report/0123456789abcdef", "/x/../report/***"),
+            ("/%63onfig/0123456789abcdef0123456789abcdef/x", "/%63onfig/***/x"),
+            ("/0123456789abcdef0123456789abcdef", "/***"),
+            ("/files/debian-13-pxe/initrd", "/files/debian-13-pxe/initrd"),
             ("/\u{1b}[2J", "/\\u001b[2J"),
         ] {
             assert_eq!(shown(path), expected);
         }
         assert_eq!(shown(&"x".repeat(9999)).len(), LONGEST_PATH);
+    }
+
+    #[test]
+    fn an_error_is_told_once_and_later_lines_are_written() {
+        struct Full<'a>(u8, &'a mut Vec<u8>);
+        impl Write for Full<'_> {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                if self.0 > 0 {
+                    self.0 -= 1;
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                self.1.write(bytes)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (sender, lines) = sync_channel(9);
+        ["a", "b", "c"].into_iter().for_each(|line| sender.send(line.to_owned()).unwrap());
+        drop(sender);
+        let (told, mut written) = (std::cell::Cell::new(0), Vec::new());
+        write(&lines, Full(2, &mut written), |_| told.set(told.get() + 1));
+        assert_eq!((told.get(), written), (1, b"c\n".to_vec()));
     }
 
     #[test]

@@ -53,12 +53,20 @@ impl Configs {
         let is_folder = path.metadata().at("reading", path)?.is_dir();
         let configs = Self { path: path.to_owned(), is_folder, common: Mutex::new("".into()) };
         let mut notices = Vec::new();
-        for file in configs.files()? {
+        let files = configs.files()?;
+        if files.is_empty() {
+            notices.push(format!(
+                "{}: there is no file in it yet: no machine gets a node config",
+                path.display()
+            ));
+        }
+        for file in files {
             let Some(stem) = file.file_stem().and_then(|stem| stem.to_str()) else { continue };
             let has_extension = file.extension().is_some_and(|extension| extension == "yaml");
             if is_folder && (!has_extension || !is_name(stem)) {
                 notices.push(format!(
-                    "{}: no machine gets this file: its name is not MAC.yaml, UUID.yaml, SERIAL.yaml or default.yaml",
+                    "{}: no machine gets this file: its name is not MAC.yaml, UUID.yaml (letters all lower \
+                     case, or all upper case), SERIAL.yaml or default.yaml",
                     file.display()
                 ));
                 continue;
@@ -119,9 +127,15 @@ impl Configs {
     }
 }
 
-/// Whether a machine can have this name.
+/// Whether a machine can have this name. Letters of a MAC or UUID are all lower case, or all upper case.
 fn is_name(stem: &str) -> bool {
-    is_plain(stem) || identity::mac(stem).is_some_and(|mac| mac == stem)
+    let is_even = stem == stem.to_ascii_lowercase() || stem == stem.to_ascii_uppercase();
+    match stem {
+        _ if identity::mac(stem).is_some() => is_even && !(stem.contains(':') && stem.contains('-')),
+        _ if identity::uuid(stem).is_some() => is_even,
+        _ if stem.eq_ignore_ascii_case(DEFAULT) => stem == DEFAULT,
+        _ => is_plain(stem),
+    }
 }
 
 fn read(path: &Path) -> Result<Option<String>> {

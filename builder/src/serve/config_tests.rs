@@ -30,9 +30,29 @@ fn the_file_of_the_mac_comes_first_and_the_default_last() {
     }
     fs::remove_file(folder.path().join("default.yaml")).unwrap();
     assert!(configs.find(&identity("mac=52:54:00:00:00:02")).unwrap().is_none());
-    put("52:54:00:00:00:02.yml");
-    let (_, notices) = Configs::open(folder.path(), false).unwrap();
-    assert!(notices.iter().any(|notice| notice.contains("no machine gets this file")), "{notices:?}");
+    for name in ["52-54-00-AB-CD-EF.yaml", "4C4C4544-0042-3510-8052-B4C04F4E4D3F.yaml"] {
+        put(name);
+    }
+    assert!(configs.find(&identity("mac=52:54:00:ab:cd:ef")).unwrap().is_some());
+    assert!(configs.find(&identity("uuid=4c4c4544-0042-3510-8052-b4c04f4e4d3f")).unwrap().is_some());
+    let unheeded = || {
+        let (_, notices) = Configs::open(folder.path(), false).unwrap();
+        notices.iter().filter(|notice| notice.contains("no machine gets this file")).count()
+    };
+    assert_eq!(unheeded(), 0);
+    let names = [
+        "52:54:00:00:00:02.yml",
+        "52-54-00-Ab-cd-ef.yaml",
+        "4C4C4544-0042-3510-8052-b4c04f4e4d31.yaml",
+        "Default.yaml",
+    ];
+    for (number, name) in names.into_iter().enumerate() {
+        put(name);
+        assert_eq!(unheeded(), number + 1, "{name}");
+    }
+    let empty = tempfile::tempdir().unwrap();
+    let (_, notices) = Configs::open(empty.path(), false).unwrap();
+    assert!(notices[0].contains("no file in it yet"), "{notices:?}");
 }
 
 #[test]

@@ -8,6 +8,16 @@ use crate::definition::plan::Arch;
 /// The longest query that is read, in bytes.
 const LONGEST_QUERY: usize = 1024;
 
+/// UUIDs of many machines, whose vendors did not set one. The agent doubts them too.
+const SHARED_UUIDS: &[&str] = &[
+    "03000200-0400-0500-0006-000700080009",
+    "00020003-0004-0005-0006-000700080009",
+    "12345678-1234-5678-90ab-cddeefaabbcc",
+    "12345678-1234-5678-1234-567812345678",
+    "01234567-8910-1112-1314-151617181920",
+    "fefefefe-fefe-fefe-fefe-fefefefefefe",
+];
+
 /// The longest serial number that is kept, in characters.
 const LONGEST_SERIAL: usize = 64;
 
@@ -36,7 +46,12 @@ impl Identity {
         let mut identity = Self::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = decoded(value).ok_or("the query is not percent-encoded UTF-8")?;
+            let value = match decoded(value) {
+                Some(value) => value,
+                // Firmware has any bytes there. The machine has better names.
+                None if name == "serial" => continue,
+                None => return Err("the query is not percent-encoded UTF-8"),
+            };
             // A machine without one sends the empty text.
             if value.is_empty() {
                 continue;
@@ -58,11 +73,21 @@ impl Identity {
         self.mac.as_deref().or(self.uuid.as_deref()).or(self.serial.as_deref())
     }
 
+    /// The UUID, if it tells machines apart.
+    pub fn own_uuid(&self) -> Option<&str> {
+        self.uuid.as_deref().filter(|uuid| !is_shared(uuid))
+    }
+
     /// The names of files without extension that may hold its node config, the first one first.
     pub fn file_names(&self) -> Vec<String> {
-        let mac = self.mac.iter().flat_map(|mac| [mac.clone(), mac.replace(':', "-")]);
+        let macs = self.mac.iter().flat_map(|mac| [mac.clone(), mac.replace(':', "-")]);
+        let both = macs
+            .chain(self.uuid.clone())
+            .flat_map(|name| [name.to_ascii_uppercase(), name].into_iter().rev());
         let serial = self.serial.iter().filter(|serial| is_plain(serial));
-        mac.chain(self.uuid.clone()).chain(serial.cloned()).collect()
+        let mut names: Vec<String> = both.chain(serial.cloned()).collect();
+        names.dedup();
+        names
     }
 }
 
@@ -87,6 +112,13 @@ pub(super) fn uuid(text: &str) -> Option<String> {
     let lengths = text.split('-').map(str::len);
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     (is_hex && lengths.eq([8, 4, 4, 4, 12])).then_some(text)
+}
+
+/// Whether several machines may have this UUID.
+pub(super) fn is_shared(uuid: &str) -> bool {
+    let mut digits = uuid.bytes().filter(|byte| *byte != b'-');
+    let first = digits.next();
+    SHARED_UUIDS.contains(&uuid) || digits.all(|digit| Some(digit) == first)
 }
 
 fn serial(text: &str) -> Option<String> {
@@ -136,8 +168,19 @@ mod tests {
         assert_eq!((identity.serial.as_deref(), identity.arch), (Some("AB c"), Some(Arch::Amd64)));
         assert_eq!(
             identity.file_names(),
-            ["52:54:00:ab:34:56", "52-54-00-ab-34-56", "4c4c4544-0042-3510-8052-b4c04f4e4d31"]
+            [
+                "52:54:00:ab:34:56",
+                "52:54:00:AB:34:56",
+                "52-54-00-ab-34-56",
+                "52-54-00-AB-34-56",
+                "4c4c4544-0042-3510-8052-b4c04f4e4d31",
+                "4C4C4544-0042-3510-8052-B4C04F4E4D31"
+            ]
         );
+        assert_eq!(identity.own_uuid(), identity.uuid.as_deref());
+        for uuid in ["00000000-0000-0000-0000-000000000000", "03000200-0400-0500-0006-000700080009"] {
+            assert_eq!(Identity::parse(&format!("uuid={uuid}")).unwrap().own_uuid(), None, "{uuid}");
+        }
         let serial = Identity::parse("mac=&uuid=&serial=C7X.1&arch=riscv64&color=red").unwrap();
         assert_eq!((serial.key(), serial.file_names()), (Some("C7X.1"), vec!["C7X.1".to_owned()]));
         assert_eq!(Identity::parse("").unwrap().key(), None);
@@ -152,9 +195,9 @@ mod tests {
             ("mac=52:54:00:12:34:56:78", "no hardware address"),
             ("uuid=${net0/mac}", "no UUID"),
             ("uuid=4c4c4544004235108052b4c04f4e4d31", "no UUID"),
-            ("serial=%zz", "percent-encoded"),
-            ("serial=%f", "percent-encoded"),
-            ("serial=%ff%fe", "percent-encoded"),
+            ("mac=%zz", "percent-encoded"),
+            ("mac=%f", "percent-encoded"),
+            ("uuid=%ff%fe", "percent-encoded"),
             (&"x".repeat(2000), "too long"),
         ] {
             let error = Identity::parse(query).unwrap_err();
@@ -165,6 +208,10 @@ mod tests {
             let identity = Identity::parse(&format!("serial={serial}")).unwrap();
             assert!(identity.file_names().is_empty(), "{serial}");
             assert!(!identity.serial.unwrap().contains(['\n', '\r']), "{serial}");
+        }
+        for serial in ["%zz", "%f", "%ff%fe", "%20"] {
+            let identity = Identity::parse(&format!("mac=52:54:00:12:34:56&serial={serial}")).unwrap();
+            assert_eq!((identity.key(), &identity.serial), (Some("52:54:00:12:34:56"), &None), "{serial}");
         }
         let long = Identity::parse(&format!("serial={}", "9".repeat(500))).unwrap();
         assert_eq!(long.serial.map(|serial| serial.len()), Some(LONGEST_SERIAL));

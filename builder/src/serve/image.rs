@@ -113,7 +113,7 @@ impl Image {
                 Error::new(ErrorKind::Usage, format!("{} is no script of kiln's", path.display()))
                     .help("build the image again, with the output pxe")
             })?;
-        let name = set.trim_end_matches("-pxe").to_owned();
+        let name = set.strip_suffix("-pxe").unwrap_or(&set).to_owned();
         let manifest = folder.join(MANIFEST);
         // Whoever copies the folder may leave it out.
         let arch = match manifest.exists() {

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -20,6 +21,13 @@ const NAME: &str = "machines.jsonl";
 /// How many lines may be out of date before the file is written anew.
 const MOST_OLD: usize = 50_000;
 
+/// How long after a write that failed the whole file is tried again.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// What to do when the folder cannot be used.
+const HELP: &str =
+    "check who owns that place and whether it has space, or choose another folder with --state";
+
 type All = BTreeMap<Arc<str>, Machine>;
 
 /// The open file.
@@ -28,7 +36,12 @@ pub(super) struct Journal {
     path: PathBuf,
     file: File,
     lines: usize,
-    has_failed: bool,
+    /// Of all whole lines, in bytes.
+    length: u64,
+    /// When the file is to be written anew, as lines are missing in it; none if it has all.
+    mend_at: Option<Instant>,
+    /// What the user should know about the file as it was found.
+    pub notice: Option<String>,
     /// Ends with the process.
     _lock: File,
 }
@@ -41,76 +54,192 @@ struct Line {
 
 /// The folder for what is remembered, which only this user may read: it is made if it is missing.
 pub(super) fn make_folder(folder: &Path) -> Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).at("creating", folder)
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.at("creating", folder).map_err(|error| error.other_help(HELP))
 }
 
 impl Journal {
     /// The machines that `folder` remembers.
     pub fn open(folder: &Path) -> Result<(All, Self)> {
         make_folder(folder)?;
-        let lock = open_own(&folder.join("lock"))?;
+        let lock = open_own(&folder.join("lock")).map_err(|error| error.other_help(HELP))?;
         lock.try_lock().map_err(|_| {
             Error::new(ErrorKind::Usage, format!("{}: another kiln serve uses it", folder.display()))
                 .help("end that one, or choose another --state")
         })?;
         let path = folder.join(NAME);
-        let file = open_own(&path)?;
-        let mut machines = All::new();
-        for (number, line) in BufReader::new(&file).lines().enumerate() {
-            let line = line.at("reading", &path)?;
-            match serde_json::from_str(&line) {
-                Ok(Line { key, machine }) => drop(machines.insert(key, machine)),
-                // A power cut leaves a line without an end; a line that is whole and wrong is nobody's.
-                Err(error) if error.is_eof() => {}
-                Err(error) => {
-                    let message = format!("{}: line {}: {error}", path.display(), number + 1);
-                    return Err(Error::new(ErrorKind::Io, message)
-                        .help("repair the line, or move the file away: then no machine is remembered"));
-                }
-            }
-        }
-        Ok((machines, Self { path, file, lines: 0, has_failed: false, _lock: lock }))
+        let file = open_own(&path).map_err(|error| error.other_help(HELP))?;
+        let (machines, notice) = read(&file, &path)?;
+        let journal = Self { path, file, lines: 0, length: 0, mend_at: None, notice, _lock: lock };
+        Ok((machines, journal))
     }
 
     /// Replaces the file by one with a line for each machine.
     pub fn rewrite(&mut self, machines: &All) -> Result<()> {
         let new = self.path.with_extension("new");
-        let mut options = File::options();
-        let file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)
-            .at("creating", &new)?;
-        let mut to = BufWriter::new(&file);
-        for (key, machine) in machines {
-            writeln!(to, "{}", json!({ "key": key, "machine": machine })).at("writing", &new)?;
+        let written = write(&new, machines).and_then(|written| {
+            fs::rename(&new, &self.path).at("renaming", &new)?;
+            Ok(written)
+        });
+        match written {
+            Ok((file, length)) => {
+                (self.file, self.length, self.lines) = (file, length, machines.len());
+                self.mend_at = None;
+                Ok(())
+            }
+            Err(error) => {
+                // Half of it would take the space that the next line needs.
+                let _ = fs::remove_file(&new);
+                Err(error.other_help(HELP))
+            }
         }
-        to.flush().at("writing", &new)?;
-        drop(to);
-        file.sync_all().at("writing", &new)?;
-        fs::rename(&new, &self.path).at("renaming", &new)?;
-        self.file = file;
-        self.lines = machines.len();
-        Ok(())
     }
 
-    /// Adds the line of a machine. A disk that is full does not end the service: it is said once.
+    /// Adds the line of a machine. A disk that is full does not end the service: it is said once, and when
+    /// there is space again, all is written that is missing.
     pub fn append(&mut self, key: &str, machine: &Machine, all: &All) {
         self.lines += 1;
-        let line = format!("{}\n", json!({ "key": key, "machine": machine }));
-        let written = match self.lines > MOST_OLD + all.len() {
-            true => self.rewrite(all),
-            false => self.file.write_all(line.as_bytes()).at("writing", &self.path),
+        let is_due = match self.mend_at {
+            Some(time) => time <= Instant::now(),
+            None => self.lines > MOST_OLD + all.len(),
         };
-        match written {
-            Err(error) if !self.has_failed => {
-                self.has_failed = true;
-                eprintln!("warning: what machines took is not remembered any more: {error}");
+        let line = format!("{}\n", json!({ "key": key, "machine": machine }));
+        let written = if is_due { self.rewrite(all) } else { self.add(line.as_bytes()) };
+        if let Err(error) = written {
+            if self.mend_at.is_none() {
+                super::warn(&format!("what machines took is not remembered any more: {error}"));
             }
-            Err(_) => {}
-            Ok(()) => self.has_failed = false,
+            if is_due || self.mend_at.is_none() {
+                self.mend_at = Some(Instant::now() + PAUSE);
+            }
+        }
+    }
+
+    /// Adds a line behind the last whole one, or nothing.
+    fn add(&mut self, line: &[u8]) -> Result<()> {
+        if self.mend_at.is_some() {
+            self.file
+                .set_len(self.length)
+                .at("cutting", &self.path)
+                .map_err(|error| error.other_help(HELP))?;
+        }
+        let written = self.file.seek(SeekFrom::Start(self.length)).and_then(|_| self.file.write_all(line));
+        match written {
+            Ok(()) => self.length += line.len() as u64,
+            Err(_) => drop(self.file.set_len(self.length)),
+        }
+        written.at("writing", &self.path).map_err(|error| error.other_help(HELP))
+    }
+}
+
+/// The machines in the file, and what the user should know. A write that was cut off leaves a last line
+/// without an end; any other line that is wrong is nobody's work here.
+fn read(file: &File, path: &Path) -> Result<(All, Option<String>)> {
+    let (mut machines, mut reader) = (All::new(), BufReader::new(file));
+    let (mut number, mut bytes) = (0, Vec::new());
+    while reader.read_until(b'\n', &mut bytes).at("reading", path)? > 0 {
+        number += 1;
+        match serde_json::from_slice(&bytes) {
+            Ok(Line { key, machine }) => drop(machines.insert(key, machine)),
+            Err(_) if !bytes.ends_with(b"\n") => {
+                let notice = format!("{}: line {number} has no end and is left out", path.display());
+                return Ok((machines, Some(notice)));
+            }
+            Err(error) => {
+                let message = format!("{}: line {number}: {error}", path.display());
+                return Err(Error::new(ErrorKind::Io, message).help(
+                    "repair or remove the line; or move the file away, or choose another --state: then no \
+                     machine is remembered, and an installed one is installed again",
+                ));
+            }
+        }
+        bytes.clear();
+    }
+    Ok((machines, None))
+}
+
+/// A new file with a line for each machine, and its length.
+fn write(path: &Path, machines: &All) -> Result<(File, u64)> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let file = options.open(path).at("creating", path)?;
+    let mut to = BufWriter::new(&file);
+    for (key, machine) in machines {
+        writeln!(to, "{}", json!({ "key": key, "machine": machine })).at("writing", path)?;
+    }
+    to.flush().at("writing", path)?;
+    drop(to);
+    file.sync_all().at("writing", path)?;
+    let length = file.metadata().at("reading", path)?.len();
+    Ok((file, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::serve::Identity;
+
+    fn machine() -> Machine {
+        Machine::new(&Identity::default(), IpAddr::from([10, 0, 0, 1]))
+    }
+
+    fn all(names: &[&str]) -> All {
+        names.iter().map(|name| ((*name).into(), machine())).collect()
+    }
+
+    fn names(folder: &Path) -> (Vec<String>, Option<String>) {
+        let (machines, journal) = Journal::open(folder).unwrap();
+        (machines.keys().map(|key| key.to_string()).collect(), journal.notice)
+    }
+
+    #[test]
+    fn a_full_disk_leaves_no_half_line_and_what_is_missing_is_written_when_there_is_space() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, mut journal) = Journal::open(folder.path()).unwrap();
+        journal.rewrite(&all(&["a"])).unwrap();
+        let file =
+            std::mem::replace(&mut journal.file, File::options().write(true).open("/dev/full").unwrap());
+        journal.append("b", &machine(), &all(&["a", "b"]));
+        assert!(journal.mend_at.is_some());
+        // Half of the line is there.
+        journal.file = file;
+        journal.file.seek(SeekFrom::End(0)).unwrap();
+        journal.file.write_all(b"{\"key\": \"b\", \"mach").unwrap();
+        journal.append("c", &machine(), &all(&["a", "b", "c"]));
+        assert!(journal.mend_at.is_some(), "b is still missing");
+        let text = fs::read_to_string(folder.path().join(NAME)).unwrap();
+        assert_eq!((text.lines().count(), text.ends_with('\n')), (2, true), "{text}");
+        journal.mend_at = Some(Instant::now());
+        journal.append("d", &machine(), &all(&["a", "b", "c", "d"]));
+        assert!(journal.mend_at.is_none());
+        journal.append("e", &machine(), &all(&["a", "b", "c", "d", "e"]));
+        drop(journal);
+        assert_eq!(names(folder.path()), (["a", "b", "c", "d", "e"].map(str::to_owned).to_vec(), None));
+    }
+
+    #[test]
+    fn a_last_line_without_an_end_is_left_out_and_any_other_wrong_line_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        let (_, mut journal) = Journal::open(folder.path()).unwrap();
+        journal.rewrite(&all(&["a", "b"])).unwrap();
+        drop(journal);
+        let good = fs::read_to_string(&path).unwrap();
+        for (end, notice) in [("", None), ("{\"key\": \"c", Some("line 3")), ("\0\0\0", Some("line 3"))] {
+            fs::write(&path, format!("{good}{end}")).unwrap();
+            let (names, found) = names(folder.path());
+            assert_eq!(names, ["a", "b"], "{end:?}");
+            assert_eq!(found.is_some(), notice.is_some(), "{end:?}");
+            assert!(found.unwrap_or_default().contains(notice.unwrap_or_default()), "{end:?}");
+        }
+        for bad in ["{\"key\": \"c{\"key\": 7}\n", "\u{0}\n"] {
+            fs::write(&path, format!("{bad}{good}")).unwrap();
+            let error = Journal::open(folder.path()).unwrap_err();
+            assert!(error.to_string().contains("line 1"), "{error}");
+            let help = error.hint().unwrap();
+            assert!(help.contains("--state") && !help.contains("--cache-dir"), "{help}");
         }
     }
 }

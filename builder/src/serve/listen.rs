@@ -210,7 +210,7 @@ async fn connection(stream: TcpStream, authority: Option<Arc<Authority>>, place:
         Some(authority) => {
             let server = match authority.server(local.ip()) {
                 Ok(server) => server,
-                Err(error) => return eprintln!("warning: {error}"),
+                Err(error) => return super::warn(&error),
             };
             let handshake = TlsAcceptor::from(server).accept(stream);
             if let Ok(Ok(stream)) = tokio::time::timeout(TLS_PATIENCE, handshake).await {

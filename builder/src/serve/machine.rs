@@ -6,11 +6,14 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::config::Config;
-use super::identity::Identity;
+use super::identity::{Identity, is_shared};
 use crate::determinism::present;
 
 /// How many IDs of earlier scripts are known to be void.
 pub(super) const MOST_VOID: usize = 4;
+
+/// How many more interfaces of a machine are remembered.
+const MOST_INTERFACES: usize = 8;
 
 /// How far a machine is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -64,6 +67,9 @@ impl Ids {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Machine {
     pub mac: Option<String>,
+    /// Of other interfaces from which it booted.
+    #[serde(default)]
+    pub more_macs: Vec<String>,
     pub uuid: Option<String>,
     pub serial: Option<String>,
     pub arch: Option<String>,
@@ -113,6 +119,7 @@ impl Machine {
     pub fn new(identity: &Identity, address: IpAddr) -> Self {
         Self {
             mac: identity.mac.clone(),
+            more_macs: Vec::new(),
             uuid: identity.uuid.clone(),
             serial: identity.serial.clone(),
             arch: identity.arch.map(|arch| arch.name().to_owned()),
@@ -134,6 +141,51 @@ impl Machine {
             void: VecDeque::new(),
             waiting: None,
         }
+    }
+
+    /// It asks again and says this of itself.
+    pub fn asks(&mut self, identity: &Identity, address: IpAddr) {
+        (self.address, self.last_seen) = (address, present());
+        let mac = identity.mac.as_ref().filter(|mac| self.mac.as_ref().is_some_and(|own| own != *mac));
+        if let Some(mac) = mac
+            && !self.more_macs.contains(mac)
+            && self.more_macs.len() < MOST_INTERFACES
+        {
+            self.more_macs.push(mac.clone());
+        }
+        self.mac = self.mac.take().or_else(|| identity.mac.clone());
+        // Its other interfaces are known by it: nobody takes it away from a machine with something to lose.
+        if self.uuid.is_none() || !self.is_settled() {
+            self.uuid = identity.uuid.clone().or(self.uuid.take());
+        }
+        self.serial = identity.serial.clone().or(self.serial.take());
+        let arch = identity.arch.map(|arch| arch.name().to_owned());
+        self.arch = arch.or(self.arch.take());
+    }
+
+    /// The UUID, if it tells machines apart.
+    pub fn own_uuid(&self) -> Option<&str> {
+        self.uuid.as_deref().filter(|uuid| !is_shared(uuid))
+    }
+
+    /// Whether this is a name of it. Hyphens in a MAC are colons.
+    pub fn is_called(&self, name: &str) -> bool {
+        let mac = name.replace('-', ":");
+        self.mac.iter().chain(&self.more_macs).any(|each| each.eq_ignore_ascii_case(&mac))
+            || [&self.uuid, &self.serial]
+                .into_iter()
+                .flatten()
+                .any(|each| each.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether it has its config or its image: it must not be taken for a stranger.
+    pub fn is_settled(&self) -> bool {
+        self.taken.is_some() || self.is_installed
+    }
+
+    /// Whether it asked and got nothing.
+    pub fn is_idle(&self) -> bool {
+        self.phase == Phase::Seen && self.message.is_some() && !self.is_settled()
     }
 
     /// The same without what the status does not show.

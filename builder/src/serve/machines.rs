@@ -20,6 +20,12 @@ use crate::error::{Error, ErrorKind, Result};
 /// How many machines are remembered.
 pub(super) const MOST: usize = 20_000;
 
+/// How many of them may be machines that got nothing: anyone can make up as many.
+const MOST_IDLE: usize = 2_000;
+
+/// How many new machines one address may be in a minute.
+pub(super) const MOST_NEW: usize = 250;
+
 /// How often a config may be cut off on its way before its ID is void.
 const MOST_CUT_OFF: u8 = 3;
 
@@ -83,8 +89,29 @@ struct Inner {
     machines: BTreeMap<Arc<str>, Machine>,
     /// The machine of each ID.
     owners: HashMap<String, Arc<str>>,
+    /// The machine with each UUID that tells machines apart.
+    uuids: HashMap<String, Arc<str>>,
+    newcomers: Newcomers,
     refusals: VecDeque<Refusal>,
     journal: Option<Journal>,
+}
+
+/// How many new machines each address was in this minute.
+#[derive(Debug, Default)]
+struct Newcomers {
+    minute: u64,
+    counts: HashMap<IpAddr, usize>,
+}
+
+impl Newcomers {
+    fn is_too_many(&mut self, address: IpAddr, minute: u64) -> bool {
+        if self.minute != minute {
+            (self.minute, self.counts) = (minute, HashMap::new());
+        }
+        let count = self.counts.entry(address).or_default();
+        *count += 1;
+        *count > MOST_NEW
+    }
 }
 
 /// What the status shows.
@@ -105,27 +132,34 @@ impl Machines {
             None => (BTreeMap::new(), None),
         };
         for name in forget {
-            let name = name.to_ascii_lowercase();
-            if machines.remove(&*name).is_none() && machines.remove(&*name.replace('-', ":")).is_none() {
+            let before = machines.len();
+            machines.retain(|_, machine| !machine.is_called(name));
+            if machines.len() == before {
                 return Err(Error::new(
                     ErrorKind::Usage,
                     format!("--forget {name}: no such machine is remembered"),
                 )
-                .help("name its hardware address as the status page does"));
+                .help("name its hardware address or UUID as the status page does"));
             }
         }
-        let mut owners = HashMap::new();
+        let (mut owners, mut uuids) = (HashMap::new(), HashMap::new());
         for (key, machine) in &mut machines {
             // What was waiting to be taken was not written down.
             machine.percent = None;
             let ids = machine.ids.iter().flat_map(Ids::all).chain(&machine.void);
             owners.extend(ids.map(|id| (id.clone(), key.clone())));
+            if let Some(uuid) = machine.own_uuid()
+                && (machine.is_settled() || !uuids.contains_key(uuid))
+            {
+                uuids.insert(uuid.to_owned(), key.clone());
+            }
         }
         if let Some(journal) = &mut journal {
             journal.rewrite(&machines)?;
         }
         let random = rustls::crypto::ring::default_provider().secure_random;
-        let inner = Inner { machines, owners, refusals: VecDeque::new(), journal };
+        let (newcomers, refusals) = (Newcomers::default(), VecDeque::new());
+        let inner = Inner { machines, owners, uuids, newcomers, refusals, journal };
         Ok(Self { rules, random, inner: Mutex::new(inner) })
     }
 
@@ -138,20 +172,16 @@ impl Machines {
     /// # Errors
     /// Why it gets none.
     pub fn seen(&self, identity: &Identity, address: IpAddr) -> Result<(Arc<str>, Next), &'static str> {
-        let key: Arc<str> = identity.key().ok_or("neither mac, uuid nor serial")?.into();
+        let name = identity.key().ok_or("neither mac, uuid nor serial")?;
         let inner = &mut *self.inner();
-        if !inner.machines.contains_key(&key) {
-            if inner.machines.len() >= MOST && !inner.forget_oldest() {
-                return Err("the server remembers as many machines as it can");
-            }
-            inner.machines.insert(key.clone(), Machine::new(identity, address));
-        }
+        let key = match inner.known(identity, name) {
+            Some(key) => key,
+            None => inner.admit(identity, name, address)?,
+        };
         let Some(machine) = inner.machines.get_mut(&key) else { return Err("it was just forgotten") };
-        machine.address = address;
-        machine.last_seen = present();
-        machine.uuid.clone_from(&identity.uuid);
-        machine.serial.clone_from(&identity.serial);
-        machine.arch = identity.arch.map(|arch| arch.name().to_owned());
+        let before = machine.own_uuid().map(str::to_owned);
+        machine.asks(identity, address);
+        let uuid = machine.own_uuid().map(str::to_owned);
         let next = match self.rules {
             _ if machine.is_installed => Next::Disk("it is installed"),
             Rules { is_once: true, is_install: false } if machine.taken.is_some() => {
@@ -159,6 +189,10 @@ impl Machines {
             }
             _ => Next::Boot,
         };
+        if let Some(before) = before.filter(|before| uuid.as_ref() != Some(before)) {
+            inner.forget_uuid(&before, &key);
+        }
+        inner.uuids.extend(uuid.map(|uuid| (uuid, key.clone())));
         Ok((key, next))
     }
 
@@ -187,15 +221,26 @@ impl Machines {
         Ok(ids)
     }
 
-    /// The machine gets nothing to boot.
-    pub fn nothing(&self, key: &Arc<str>, why: &str) {
+    /// The machine gets nothing to boot: for now, or until somebody changes something.
+    pub fn nothing(&self, key: &Arc<str>, why: &str, is_final: bool) {
         let inner = &mut *self.inner();
         inner.withdraw(key);
         if let Some(machine) = inner.machines.get_mut(key) {
             (machine.phase, machine.percent) = (Phase::Seen, None);
             machine.message = Some(text(why));
-            inner.write_down(key);
+            // A stranger who never got anything is not worth a line.
+            if machine.scripts > 0 {
+                inner.write_down(key);
+            }
         }
+        if is_final && inner.machines.values().filter(|machine| machine.is_idle()).count() > MOST_IDLE {
+            inner.forget_oldest();
+        }
+    }
+
+    /// What the user should know about the state that was found.
+    pub fn notice(&self) -> Option<String> {
+        self.inner().journal.as_mut().and_then(|journal| journal.notice.take())
     }
 
     /// A client asks for the config with this ID.
@@ -383,20 +428,55 @@ impl Inner {
         self.refusals.push_back(Refusal { event, machine, why });
     }
 
-    /// Makes room: forgets the machine that was not seen for the longest time and took nothing.
+    /// The machine that asks under this name. One that boots from another of its interfaces has the same
+    /// UUID: it is not new, and least of all if there is something to lose.
+    fn known(&self, identity: &Identity, name: &str) -> Option<Arc<str>> {
+        let by_name = self.machines.get_key_value(name);
+        let by_uuid = identity.own_uuid().and_then(|uuid| self.uuids.get(uuid));
+        let by_uuid = by_uuid.and_then(|key| self.machines.get_key_value(key));
+        let found = [by_name, by_uuid].into_iter().flatten();
+        found.max_by_key(|(_, machine)| machine.is_settled()).map(|(key, _)| key.clone())
+    }
+
+    /// Remembers a new machine.
+    fn admit(&mut self, identity: &Identity, name: &str, address: IpAddr) -> Result<Arc<str>, &'static str> {
+        if self.newcomers.is_too_many(address, present() / 60) {
+            return Err("too many new machines from this address: ask again in a minute");
+        }
+        if self.machines.len() >= MOST && !self.forget_oldest() {
+            return Err("the server remembers as many machines as it can");
+        }
+        let key: Arc<str> = name.into();
+        self.machines.insert(key.clone(), Machine::new(identity, address));
+        Ok(key)
+    }
+
+    /// Makes room: forgets the machine that was not seen for the longest time, of those that got nothing if
+    /// there are any, and of those with a script last. One that took something stays.
     fn forget_oldest(&mut self) -> bool {
+        let worth = |machine: &Machine| (!machine.is_idle(), machine.ids.is_some(), machine.last_seen);
         let oldest = self
             .machines
             .iter()
-            .filter(|(_, machine)| machine.taken.is_none() && !machine.is_installed)
-            .min_by_key(|(_, machine)| machine.last_seen)
+            .filter(|(_, machine)| !machine.is_settled())
+            .min_by_key(|(_, machine)| worth(machine))
             .map(|(key, _)| key.clone());
-        let Some(machine) = oldest.and_then(|key| self.machines.remove(&key)) else { return false };
+        let Some(key) = oldest else { return false };
+        let Some(machine) = self.machines.remove(&key) else { return false };
+        if let Some(uuid) = machine.own_uuid() {
+            self.forget_uuid(uuid, &key);
+        }
         let ids = machine.ids.iter().flat_map(Ids::all).chain(&machine.void);
         for id in ids {
             self.owners.remove(id);
         }
         true
+    }
+
+    fn forget_uuid(&mut self, uuid: &str, key: &Arc<str>) {
+        if self.uuids.get(uuid) == Some(key) {
+            self.uuids.remove(uuid);
+        }
     }
 
     fn write_down(&mut self, key: &Arc<str>) {

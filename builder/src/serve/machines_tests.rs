@@ -179,11 +179,89 @@ fn what_machines_took_survives_a_restart_and_a_line_that_was_cut() {
     );
 }
 
+/// One that is not new too often.
+fn address(number: usize) -> IpAddr {
+    IpAddr::from([10, 1, 0, (number / MOST_NEW) as u8])
+}
+
+const UUID: &str = "4c4c4544-0042-3510-8052-b4c04f4e4d31";
+
+fn with_uuid(mac: &str, uuid: &str) -> Identity {
+    Identity { uuid: Some(uuid.to_owned()), ..identity(mac) }
+}
+
+#[test]
+fn an_installed_machine_that_boots_from_another_interface_is_not_installed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = Rules { is_once: false, is_install: true };
+    let all = machines(rules, Some(folder.path()));
+    let (key, next) = all.seen(&with_uuid("m", UUID), A).unwrap();
+    assert_eq!(next, Next::Boot);
+    let ids = all.issue(&key, None).unwrap();
+    all.install_report(&ids.install, &serde_json::json!({"phase": "installed"})).unwrap();
+    let is_disk =
+        |all: &Machines, identity: &Identity| matches!(all.seen(identity, A).unwrap().1, Next::Disk(_));
+    assert!(is_disk(&all, &with_uuid("n", UUID)));
+    assert_eq!(only(&all).more_macs, ["n"]);
+    // Nobody takes its UUID away in its name.
+    let other = UUID.replace('4', "5");
+    assert!(is_disk(&all, &with_uuid("m", &other)) && is_disk(&all, &with_uuid("o", UUID)));
+    // A machine that was known by its address alone is the installed one after all.
+    assert!(!is_disk(&all, &identity("p")) && is_disk(&all, &with_uuid("p", UUID)));
+    assert!(!is_disk(&all, &with_uuid("q", &other)));
+    drop(all);
+    let all = machines(rules, Some(folder.path()));
+    assert!(is_disk(&all, &with_uuid("r", UUID)));
+    drop(all);
+    let all = Machines::open(Some(folder.path()), rules, &[UUID.to_uppercase()]).unwrap();
+    assert!(!is_disk(&all, &with_uuid("m", UUID)));
+}
+
+#[test]
+fn machines_whose_vendor_gave_all_the_same_uuid_are_told_apart() {
+    let all = machines(Rules { is_once: true, is_install: false }, None);
+    let shared = ["00000000-0000-0000-0000-000000000000", "03000200-0400-0500-0006-000700080009"];
+    for (number, uuid) in shared.into_iter().enumerate() {
+        let (key, _) = all.seen(&with_uuid(&format!("m{number}"), uuid), A).unwrap();
+        let ids = all.issue(&key, Some(&config())).unwrap();
+        assert_eq!(outcome(&all, &ids.config, A), "given");
+        all.delivered(&key, &ids.config, A, true);
+        assert_eq!(all.seen(&with_uuid(&format!("n{number}"), uuid), A).unwrap().1, Next::Boot);
+    }
+    assert_eq!(all.snapshot().machines.len(), 4);
+}
+
+#[test]
+fn made_up_machines_push_out_each_other_and_none_with_a_config() {
+    let all = machines(Rules::default(), None);
+    let (_, ids) = script(&all, "real");
+    for number in 0..MOST_IDLE + 50 {
+        let (key, _) = all.seen(&identity(&number.to_string()), address(number)).unwrap();
+        all.nothing(&key, "there is no node config for it", true);
+    }
+    assert_eq!(all.inner().machines.len(), MOST_IDLE + 1);
+    assert_eq!(outcome(&all, &ids.config, A), "given");
+    // Nor do they when the memory is full, although it was seen first.
+    all.inner()
+        .machines
+        .values_mut()
+        .for_each(|machine| machine.last_seen += u64::from(machine.ids.is_none()));
+    assert!(all.inner().forget_oldest());
+    assert_eq!(all.inner().machines.values().filter(|machine| machine.ids.is_some()).count(), 1);
+}
+
+#[test]
+fn one_address_is_not_more_than_so_many_new_machines_in_a_minute() {
+    let mut newcomers = Newcomers::default();
+    assert!((0..MOST_NEW).all(|_| !newcomers.is_too_many(A, 7)));
+    assert!(newcomers.is_too_many(A, 7) && !newcomers.is_too_many(B, 7) && !newcomers.is_too_many(A, 8));
+}
+
 #[test]
 fn a_full_memory_forgets_machines_that_took_nothing_and_no_others() {
     let all = machines(Rules { is_once: true, is_install: false }, None);
     for number in 0..MOST {
-        all.seen(&identity(&number.to_string()), A).unwrap();
+        all.seen(&identity(&number.to_string()), address(number)).unwrap();
     }
     all.seen(&identity("one more"), A).unwrap();
     assert_eq!(all.inner().machines.len(), MOST);

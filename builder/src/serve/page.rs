@@ -102,6 +102,7 @@ fn row(machine: &Machine) -> String {
     let shown = |text: &Option<String>| escaped(text.as_deref().unwrap_or_default());
     let name = machine.mac.as_ref().or(machine.uuid.as_ref()).or(machine.serial.as_ref());
     let more = [&machine.serial, &machine.uuid, &machine.arch].into_iter().flatten();
+    let more = machine.more_macs.iter().chain(more);
     let more: Vec<String> = more.map(|text| escaped(text)).collect();
     let (class, words) = words(machine.phase);
     let progress = machine.percent.map_or_else(String::new, |percent| {

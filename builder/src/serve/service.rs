@@ -181,7 +181,7 @@ impl Service {
     }
 
     fn file(&self, path: &str, request: &Request<Incoming>) -> Answer {
-        let path = path.trim_start_matches('/');
+        let path = path.strip_prefix('/').unwrap_or(path);
         if let Some((_, program)) = self.programs.iter().find(|(name, _)| name == path) {
             return file(program, request, None).into();
         }
@@ -212,7 +212,8 @@ impl Service {
         let script = match next {
             Next::Disk(why) => script::disk(why),
             Next::Boot => self.boot(&identity, &machine, peer).await.unwrap_or_else(|refusal| {
-                self.machines.nothing(&machine, &refusal.to_string());
+                let is_final = matches!(refusal, Refusal::Never(_));
+                self.machines.nothing(&machine, &refusal.to_string(), is_final);
                 refusal.script()
             }),
         };
@@ -268,13 +269,13 @@ impl Service {
             Ok(Some(template)) => template,
             Ok(None) => return Err(Refusal::Never("there is no node config for it".to_owned())),
             Err(error) => {
-                eprintln!("warning: {error}");
+                super::warn(&error);
                 return Err(Refusal::Now("its node config cannot be read".to_owned()));
             }
         };
         let token = match &self.tokens {
             Some(tokens) if template.contains(TOKEN) => Some(tokens.make().await.map_err(|error| {
-                eprintln!("warning: no token for {}: {error}", identity.key().unwrap_or_default());
+                super::warn(&format!("no token for {}: {error}", identity.key().unwrap_or_default()));
                 Refusal::Now("there is no token".to_owned())
             })?),
             _ => None,

@@ -15,7 +15,10 @@ use rcgen::{
     KeyUsagePurpose,
 };
 use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 use super::journal::make_folder;
 use crate::determinism::present;
@@ -51,6 +54,7 @@ impl Authority {
             None => new()?,
         };
         let key = KeyPair::from_pem(&key).map_err(|error| wrong("reading the authority's key", &error))?;
+        let certificate = checked(&certificate, &key).map_err(|why| wrong(CERTIFICATE, &why))?;
         let issuer = Issuer::new(params(), key);
         Ok(Self { issuer, pem: certificate.into(), host, servers: Mutex::default() })
     }
@@ -84,6 +88,26 @@ impl Authority {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         Ok((vec![certificate.der().clone()], key))
     }
+}
+
+/// The one certificate in a PEM text, without what stands around it: it goes into each config, and reports
+/// reach the server only if it belongs to the key.
+fn checked<'a>(text: &'a str, key: &KeyPair) -> Result<&'a str, String> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let found = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(|error| format!("it is no certificate: {error}"))?;
+    let [der] = &*found else { return Err(format!("it has {} certificates instead of one", found.len())) };
+    let certificate = Certificate::from_der(der).map_err(|error| format!("it is no certificate: {error}"))?;
+    let public = &certificate.tbs_certificate.subject_public_key_info.subject_public_key;
+    if public.raw_bytes() != key.public_key_raw() {
+        return Err(format!("it is not the certificate of {KEY}"));
+    }
+    let one = text
+        .find(BEGIN)
+        .zip(text.find(END))
+        .and_then(|(begin, end)| text.get(begin..end + END.len()));
+    one.ok_or_else(|| "it is no PEM".to_owned())
 }
 
 /// The certificate and the key of the folder; made if they are missing.
@@ -140,16 +164,14 @@ fn limit(params: &mut CertificateParams) {
 }
 
 fn wrong(doing: &str, error: &dyn std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Io, format!("{doing}: {error}"))
-        .help("if it is in the folder of --state, move ca.pem and ca.key away: a new authority is made then")
+    Error::new(ErrorKind::Io, format!("{doing}: {error}")).help(
+        "if it is in the folder of --state, restore ca.pem and ca.key together, or move both away: a new \
+             authority is made then, and machines that have their config cannot report",
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use rustls::pki_types::pem::PemObject;
-    use x509_cert::Certificate;
-    use x509_cert::der::Decode;
-
     use super::*;
 
     #[test]
@@ -165,5 +187,28 @@ mod tests {
         assert_eq!(server.issuer, authority.subject);
         assert_ne!(server.subject, authority.subject);
         assert!(Authority::open(None, None).unwrap().pem != first.pem);
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_the_keys_is_refused_before_it_is_in_a_config() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Authority::open(Some(folder.path()), None);
+        let own = open().unwrap().pem;
+        let other = new().unwrap().0;
+        let broken = own.replace("MII", "MIJ");
+        for (text, why) in [
+            ("garbage", "0 certificates"),
+            ("", "0 certificates"),
+            (&*broken, "no certificate"),
+            (&*other, "not the certificate of ca.key"),
+            (&*format!("{own}\n{other}"), "2 certificates"),
+        ] {
+            fs::write(folder.path().join(CERTIFICATE), text).unwrap();
+            let error = open().map(|_| ()).unwrap_err();
+            assert!(error.to_string().contains(why), "{text}: {error}");
+            assert!(error.hint().unwrap().contains("--state"));
+        }
+        fs::write(folder.path().join(CERTIFICATE), format!("my: notes\n{own}\nmore\n")).unwrap();
+        assert_eq!(open().unwrap().pem, own);
     }
 }

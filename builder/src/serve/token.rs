@@ -1,5 +1,8 @@
 //! Bootstrap tokens, one for each machine: the output of the operator's command.
 
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,11 +12,16 @@ use tokio::sync::Semaphore;
 
 use contract::text::visible_lines;
 
+use crate::error::{Error, ErrorKind, Result};
+
 /// How many commands run at once: each talks to the API server.
 const AT_ONCE: usize = 4;
 
 /// How long a command may take.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// The length of a token.
+const LENGTH: usize = 6 + 1 + 16;
 
 /// The most bytes of its output that are read.
 const LONGEST_OUTPUT: u64 = 4096;
@@ -27,15 +35,24 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// Tokens that the command `words` prints; it runs without a shell.
-    pub fn new(words: Vec<String>) -> Self {
-        Self { words, slots: Semaphore::new(AT_ONCE) }
+    ///
+    /// # Errors
+    /// There is no such program.
+    pub fn new(words: Vec<String>) -> Result<Self> {
+        let program = words.first().map(String::as_str).unwrap_or_default();
+        if !is_there(program, std::env::var_os("PATH").unwrap_or_default().as_os_str()) {
+            let message = format!("--token-command {program}: there is no such program");
+            return Err(Error::new(ErrorKind::Usage, message)
+                .help("install it, or write its whole path; it runs without a shell"));
+        }
+        Ok(Self { words, slots: Semaphore::new(AT_ONCE) })
     }
 
     /// A new token.
     ///
     /// # Errors
     /// Why there is none, without its text.
-    pub async fn make(&self) -> Result<String, String> {
+    pub async fn make(&self) -> std::result::Result<String, String> {
         let (program, arguments) = self.words.split_first().ok_or("there is no token command")?;
         let _slot = self.slots.acquire().await.map_err(|_| "the server is ending")?;
         let mut child = Command::new(program)
@@ -56,7 +73,8 @@ impl Tokens {
             .map_err(|_| format!("{program} took longer than {} s", LIMIT.as_secs()))?;
         let status = status.map_err(|error| format!("waiting for {program}: {error}"))?;
         if !status.success() {
-            let errors: String = visible_lines(errors.trim()).chars().take(300).collect();
+            let errors = without_tokens(errors.trim());
+            let errors: String = visible_lines(&errors).chars().take(300).collect();
             return Err(format!("{program} failed ({status}): {errors}"));
         }
         let token = output.trim();
@@ -65,6 +83,35 @@ impl Tokens {
         }
         Ok(token.to_owned())
     }
+}
+
+/// Whether execvp(3) finds the program.
+fn is_there(program: &str, path: &OsStr) -> bool {
+    let is_program = |path: &Path| {
+        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    match program.contains('/') {
+        true => is_program(Path::new(program)),
+        false => {
+            !program.is_empty() && std::env::split_paths(path).any(|folder| is_program(&folder.join(program)))
+        }
+    }
+}
+
+/// A program that fails may have printed the token that it made.
+fn without_tokens(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        if rest.get(..LENGTH).is_some_and(is_token) {
+            shown.push_str("***");
+            rest = &rest[LENGTH..];
+        } else {
+            shown.push(letter);
+            rest = &rest[letter.len_utf8()..];
+        }
+    }
+    shown
 }
 
 /// The start of what a program prints; the rest is thrown away.
@@ -88,6 +135,35 @@ fn is_token(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_in_an_error_is_hidden() {
+        for (text, expected) in [
+            ("token=abcdef.0123456789abcdef, then: refused", "token=***, then: refused"),
+            ("größer abcdef.0123456789abcdefabcdef.0123456789abcdef", "größer ******"),
+            ("xxabcdef.0123456789abcdef", "xx***"),
+            ("no such cluster: k8s.example", "no such cluster: k8s.example"),
+        ] {
+            assert_eq!(without_tokens(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_missing_is_named_before_a_machine_asks() {
+        let path = OsStr::new("/nowhere:/bin:/usr/bin");
+        for (program, expected) in [
+            ("sh", true),
+            ("/bin/sh", true),
+            ("kubeadmm", false),
+            ("", false),
+            ("/bin", false),
+            ("/etc/passwd", false),
+        ] {
+            assert_eq!(is_there(program, path), expected, "{program}");
+        }
+        let error = Tokens::new(vec!["/nowhere/kubeadm".to_owned()]).unwrap_err();
+        assert!(error.to_string().contains("--token-command /nowhere/kubeadm"), "{error}");
+    }
 
     #[test]
     fn only_a_bootstrap_token_alone_is_taken() {
