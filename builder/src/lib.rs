@@ -44,6 +44,7 @@ pub mod commands;
 pub(crate) mod container_image;
 pub mod determinism;
 pub mod digest;
+pub(crate) mod disk_rule;
 pub(crate) mod elf;
 pub mod error;
 pub mod image_source;

@@ -336,6 +336,26 @@ fn tests_have_names_commands_and_limits_and_their_variables_are_replaced() {
 }
 
 #[test]
+fn an_installers_rule_for_the_disk_is_read_with_its_definition() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/debian-13.toml");
+    let load = |rule: &str| {
+        let sets = ["outputs=[\"iso\"]".to_owned(), format!("output.iso.install={{disk=\"{rule}\"}}")];
+        registry::load(&shipped, &sets, None).map(drop)
+    };
+    load("bus=nvme,size>=100G").unwrap();
+    for (rule, says) in [
+        ("", "a condition is missing"),
+        ("bus=sas", "bus is one of"),
+        ("largest,smallest", "exclude each other"),
+        ("size>=100G init=/bin/sh", "plain letters"),
+        ("serial='x'", "plain letters"),
+    ] {
+        let error = load(rule).unwrap_err();
+        assert!(error.message().contains(says) && error.hint().is_some(), "{rule}: {error}");
+    }
+}
+
+#[test]
 fn large_sectors_are_a_disks_of_uefi_and_of_outputs_that_have_them() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/debian-13.toml");
     let load = |sets: &[&str]| {

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use crate::assembly::Part;
 use crate::determinism;
 use crate::digest::Digest;
+use crate::disk_rule;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::layer::compress::Compression;
 use crate::output::{Output, OutputFile, Writer, compressed, raw};
@@ -57,13 +58,29 @@ struct Iso {
 struct Install {
     /// To which disk, in the words of `firstboot install --disk`; without it, to the only disk without data
     #[serde(default)]
-    disk: Option<String>,
+    disk: Option<Rule>,
     /// Whether a disk with data may be overwritten
     #[serde(default)]
     overwrite: bool,
     /// What the machine does then
     #[serde(default)]
     then: Then,
+}
+
+/// A rule that was checked.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+struct Rule(String);
+
+impl TryFrom<String> for Rule {
+    type Error = String;
+
+    fn try_from(rule: String) -> std::result::Result<Self, String> {
+        let wrong = |error: Error| format!("{}\n{}", error.message(), error.hint().unwrap_or_default());
+        disk_rule::check(&rule, ("install.disk", ErrorKind::Definition)).map_err(wrong)?;
+        Ok(Self(rule))
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
@@ -129,8 +146,8 @@ impl Install {
             format!("firstboot.install=LABEL={volume}/{DISK}"),
             format!("firstboot.install-sha256={}", Digest::of(map.as_bytes()).hex()),
         ];
-        if let Some(rule) = &self.disk {
-            arguments.push(format!("firstboot.install-disk={}", checked(rule)?));
+        if let Some(Rule(rule)) = &self.disk {
+            arguments.push(format!("firstboot.install-disk={rule}"));
         }
         if self.overwrite {
             arguments.push("firstboot.install-overwrite".to_owned());
@@ -142,17 +159,6 @@ impl Install {
         arguments.push(format!("firstboot.install-then={then}"));
         Ok(arguments)
     }
-}
-
-/// A rule for a disk that can stand on the kernel's command line; what it means, the installer checks.
-fn checked(rule: &str) -> Result<&str> {
-    let fits = |letter: char| letter.is_ascii_graphic() && !['\\', '\'', '"'].contains(&letter);
-    if !rule.is_empty() && rule.chars().all(fits) {
-        return Ok(rule);
-    }
-    let message = format!("output.iso.install.disk: {rule:?} cannot be a kernel argument");
-    Err(Error::new(ErrorKind::Definition, message)
-        .help("write conditions without blanks and quotes, such as \"bus=nvme,size>=100G\""))
 }
 
 /// A volume's name: capital letters, digits and `_`.

@@ -22,7 +22,6 @@ mod machine;
 mod machines;
 mod page;
 mod range;
-mod rule;
 mod script;
 mod service;
 mod tls;
@@ -44,6 +43,7 @@ use tls::Authority;
 use token::Tokens;
 
 use crate::determinism::present;
+use crate::disk_rule;
 use crate::error::{Error, ErrorKind, Result};
 
 pub use identity::Identity;
@@ -117,7 +117,7 @@ impl Server {
         };
         let install = match settings.install {
             Some(rule) => {
-                let rule = rule::checked(rule)?;
+                disk_rule::check(&rule, ("--install", ErrorKind::Usage))?;
                 let disk = image.disk(&settings.folder)?;
                 Some(Install { disk, rule, is_overwrite: settings.install_overwrite })
             }

@@ -66,11 +66,6 @@ impl Bench {
         files.into_iter().map(|written| written.file).collect()
     }
 
-    pub fn output_error(&self, name: &str) -> kiln::error::Error {
-        let writer = output::configured(name, self.plan.output_options.get(name)).unwrap();
-        self.with(|parts| writer.write(parts, &self.path("out")).unwrap_err())
-    }
-
     pub fn disk_error(&self) -> kiln::error::Error {
         self.with(|parts| parts.disk().map(drop).unwrap_err())
     }

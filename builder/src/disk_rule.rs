@@ -1,5 +1,5 @@
 //! The rule by which an installation chooses a disk. The agent reads it (docs/install.md); a mistake in it
-//! shows here, before a rack has booted.
+//! shows here, before a machine has booted.
 
 use contract::suggest;
 
@@ -12,10 +12,14 @@ const BUSES: &[&str] = &["nvme", "scsi", "ata", "virtio", "usb"];
 
 const UNITS: &[&str] = &["", "K", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"];
 
-/// A rule that the agent reads and that can stand in a script: one word, on which neither iPXE nor the kernel
-/// acts.
-pub(super) fn checked(rule: String) -> Result<String> {
-    let wrong = |why: &str| Error::new(ErrorKind::Usage, format!("--install {rule}: {why}"));
+/// Checks a rule that the agent reads and that can stand in a script: one word, on which neither a boot
+/// loader nor the kernel acts. `named` is where it is written, and of which kind a mistake is.
+///
+/// # Errors
+/// Of that kind.
+pub fn check(rule: &str, named: (&str, ErrorKind)) -> Result<()> {
+    let (place, kind) = named;
+    let wrong = |why: &str| Error::new(kind, format!("{place} {rule}: {why}"));
     let is_word = rule.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'$\\#".contains(&byte));
     if !is_word {
         return Err(
@@ -32,7 +36,7 @@ pub(super) fn checked(rule: String) -> Result<String> {
     if has("smallest") && has("largest") {
         return Err(wrong("smallest and largest exclude each other").help("leave one out"));
     }
-    Ok(rule)
+    Ok(())
 }
 
 fn condition(word: &str) -> Result<(), String> {
@@ -72,6 +76,8 @@ fn size(text: &str) -> Option<()> {
 mod tests {
     use super::*;
 
+    const PLACE: (&str, ErrorKind) = ("--install", ErrorKind::Usage);
+
     #[test]
     fn rules_that_the_agent_reads_are_taken_and_others_named() {
         for rule in [
@@ -83,7 +89,7 @@ mod tests {
             "path=/dev/vda",
             "bus=virtio,size<=2TiB,largest",
         ] {
-            assert_eq!(checked(rule.to_owned()).unwrap(), rule);
+            check(rule, PLACE).unwrap();
         }
         for (rule, why) in [
             ("", "a condition is missing"),
@@ -106,7 +112,7 @@ mod tests {
             ("id=\"x\"", "plain letters"),
             ("größte", "plain letters"),
         ] {
-            let error = checked(rule.to_owned()).unwrap_err();
+            let error = check(rule, PLACE).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Usage);
             assert!(error.to_string().contains(why), "{rule}: {error}");
         }
