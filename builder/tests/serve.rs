@@ -537,6 +537,7 @@ fn an_installation_is_followed_and_then_the_disk_boots() {
     assert_eq!(script.argument("firstboot.install-sha256"), sha256(b"map"));
     assert_eq!(script.argument("firstboot.install-disk"), "size>=100G,smallest");
     assert!(script.0.contains(" firstboot.install-overwrite "));
+    assert!(server.notices.contains("installed machines that ask are wiped"), "{}", server.notices);
     assert_eq!(server.get(script.config()).status, 200);
     assert_eq!(server.get("/files/lab.raw.bmap").text(), "map");
     let url = script.argument("firstboot.install-report");

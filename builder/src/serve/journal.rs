@@ -38,10 +38,12 @@ pub(super) struct Journal {
     lines: usize,
     /// Of all whole lines, in bytes.
     length: u64,
-    /// When the file is to be written anew, as lines are missing in it; none if it has all.
+    /// When the file is to be written anew, as lines may be missing in it; none if it has all.
     mend_at: Option<Instant>,
+    /// Whether that was said.
+    has_failed: bool,
     /// What the user should know about the file as it was found.
-    pub notice: Option<String>,
+    pub notices: Vec<String>,
     /// Ends with the process.
     _lock: File,
 }
@@ -69,9 +71,21 @@ impl Journal {
         })?;
         let path = folder.join(NAME);
         let file = open_own(&path).map_err(|error| error.other_help(HELP))?;
-        let (machines, notice) = read(&file, &path)?;
-        let journal = Self { path, file, lines: 0, length: 0, mend_at: None, notice, _lock: lock };
-        Ok((machines, journal))
+        let Found { machines, lines, length, notice } = read(&file, &path)?;
+        let notices = notice.into_iter().collect();
+        Ok((
+            machines,
+            Self { path, file, lines, length, mend_at: None, has_failed: false, notices, _lock: lock },
+        ))
+    }
+
+    /// Writes the file anew at the start. A disk that is full has the old one still: that is enough to begin.
+    pub fn begin(&mut self, machines: &All) {
+        if let Err(error) = self.rewrite(machines) {
+            self.mend_at = Some(Instant::now());
+            self.notices
+                .push(format!("what machines take may not be remembered: {}", error.message()));
+        }
     }
 
     /// Replaces the file by one with a line for each machine.
@@ -84,7 +98,7 @@ impl Journal {
         match written {
             Ok((file, length)) => {
                 (self.file, self.length, self.lines) = (file, length, machines.len());
-                self.mend_at = None;
+                (self.mend_at, self.has_failed) = (None, false);
                 Ok(())
             }
             Err(error) => {
@@ -104,13 +118,16 @@ impl Journal {
             None => self.lines > MOST_OLD + all.len(),
         };
         let line = format!("{}\n", json!({ "key": key, "machine": machine }));
-        let written = if is_due { self.rewrite(all) } else { self.add(line.as_bytes()) };
-        if let Err(error) = written {
-            if self.mend_at.is_none() {
-                super::warn(&format!("what machines took is not remembered any more: {error}"));
+        if is_due {
+            if self.rewrite(all).is_ok() {
+                return;
             }
-            if is_due || self.mend_at.is_none() {
-                self.mend_at = Some(Instant::now() + PAUSE);
+            self.mend_at = Some(Instant::now() + PAUSE);
+        }
+        if let Err(error) = self.add(line.as_bytes()) {
+            self.mend_at.get_or_insert_with(|| Instant::now() + PAUSE);
+            if !std::mem::replace(&mut self.has_failed, true) {
+                super::warn(&format!("what machines took is not remembered any more: {error}"));
             }
         }
     }
@@ -132,18 +149,26 @@ impl Journal {
     }
 }
 
+/// What is in the file.
+struct Found {
+    machines: All,
+    lines: usize,
+    /// Of all whole lines, in bytes.
+    length: u64,
+    notice: Option<String>,
+}
+
 /// The machines in the file, and what the user should know. A write that was cut off leaves a last line
 /// without an end; any other line that is wrong is nobody's work here.
-fn read(file: &File, path: &Path) -> Result<(All, Option<String>)> {
-    let (mut machines, mut reader) = (All::new(), BufReader::new(file));
-    let (mut number, mut bytes) = (0, Vec::new());
+fn read(file: &File, path: &Path) -> Result<Found> {
+    let mut found = Found { machines: All::new(), lines: 0, length: 0, notice: None };
+    let (mut reader, mut bytes) = (BufReader::new(file), Vec::new());
     while reader.read_until(b'\n', &mut bytes).at("reading", path)? > 0 {
-        number += 1;
+        let (number, is_whole) = (found.lines + 1, bytes.ends_with(b"\n"));
         match serde_json::from_slice(&bytes) {
-            Ok(Line { key, machine }) => drop(machines.insert(key, machine)),
-            Err(_) if !bytes.ends_with(b"\n") => {
-                let notice = format!("{}: line {number} has no end and is left out", path.display());
-                return Ok((machines, Some(notice)));
+            Ok(Line { key, machine }) => drop(found.machines.insert(key, machine)),
+            Err(_) if !is_whole => {
+                found.notice = Some(format!("{}: line {number} has no end and is left out", path.display()));
             }
             Err(error) => {
                 let message = format!("{}: line {number}: {error}", path.display());
@@ -153,9 +178,12 @@ fn read(file: &File, path: &Path) -> Result<(All, Option<String>)> {
                 ));
             }
         }
+        if is_whole {
+            (found.lines, found.length) = (number, found.length + bytes.len() as u64);
+        }
         bytes.clear();
     }
-    Ok((machines, None))
+    Ok(found)
 }
 
 /// A new file with a line for each machine, and its length.
@@ -190,8 +218,35 @@ mod tests {
     }
 
     fn names(folder: &Path) -> (Vec<String>, Option<String>) {
-        let (machines, journal) = Journal::open(folder).unwrap();
-        (machines.keys().map(|key| key.to_string()).collect(), journal.notice)
+        let (machines, mut journal) = Journal::open(folder).unwrap();
+        (machines.keys().map(|key| key.to_string()).collect(), journal.notices.pop())
+    }
+
+    #[test]
+    fn a_disk_that_is_full_at_the_start_keeps_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        let (_, mut journal) = Journal::open(folder.path()).unwrap();
+        journal.begin(&all(&["a"]));
+        assert!(journal.notices.is_empty());
+        drop(journal);
+        let good = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{good}{{\"key\"")).unwrap();
+        // Nothing can be written there.
+        let new = path.with_extension("new");
+        fs::create_dir(&new).unwrap();
+        let (machines, mut journal) = Journal::open(folder.path()).unwrap();
+        journal.begin(&machines);
+        assert_eq!((journal.notices.len(), journal.length), (2, good.len() as u64));
+        journal.append("b", &machine(), &all(&["a", "b"]));
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with(&good) && text.ends_with("}\n") && text.lines().count() == 2, "{text}");
+        journal.append("c", &machine(), &all(&["a", "b", "c"]));
+        fs::remove_dir(&new).unwrap();
+        journal.mend_at = Some(Instant::now());
+        journal.append("d", &machine(), &all(&["a", "b", "c", "d"]));
+        drop(journal);
+        assert_eq!(names(folder.path()).0, ["a", "b", "c", "d"]);
     }
 
     #[test]
@@ -234,6 +289,9 @@ mod tests {
             assert_eq!(found.is_some(), notice.is_some(), "{end:?}");
             assert!(found.unwrap_or_default().contains(notice.unwrap_or_default()), "{end:?}");
         }
+        // Only the end of its line was cut off.
+        fs::write(&path, good.trim_end()).unwrap();
+        assert_eq!(names(folder.path()), (["a", "b"].map(str::to_owned).to_vec(), None));
         for bad in ["{\"key\": \"c{\"key\": 7}\n", "\u{0}\n"] {
             fs::write(&path, format!("{bad}{good}")).unwrap();
             let error = Journal::open(folder.path()).unwrap_err();

@@ -155,7 +155,7 @@ impl Machines {
             }
         }
         if let Some(journal) = &mut journal {
-            journal.rewrite(&machines)?;
+            journal.begin(&machines);
         }
         let random = rustls::crypto::ring::default_provider().secure_random;
         let (newcomers, refusals) = (Newcomers::default(), VecDeque::new());
@@ -239,8 +239,13 @@ impl Machines {
     }
 
     /// What the user should know about the state that was found.
-    pub fn notice(&self) -> Option<String> {
-        self.inner().journal.as_mut().and_then(|journal| journal.notice.take())
+    pub fn notices(&self) -> Vec<String> {
+        let mut inner = self.inner();
+        inner
+            .journal
+            .as_mut()
+            .map(|journal| std::mem::take(&mut journal.notices))
+            .unwrap_or_default()
     }
 
     /// A client asks for the config with this ID.

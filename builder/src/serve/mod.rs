@@ -125,10 +125,16 @@ impl Server {
         };
         if settings.state.is_none() {
             notices.push("no --state: what machines took is forgotten when the server ends".to_owned());
+            if settings.install_overwrite {
+                notices.push(
+                    "--install-overwrite without --state: after a restart, installed machines that ask are wiped"
+                        .to_owned(),
+                );
+            }
         }
         let rules = Rules { is_once: settings.once, is_install: install.is_some() };
         let machines = Machines::open(settings.state.as_deref(), rules, &settings.forget)?;
-        notices.extend(machines.notice());
+        notices.extend(machines.notices());
         let authority = match settings.https_listen {
             Some(_) => {
                 let host = url.as_deref().and_then(service::host);
