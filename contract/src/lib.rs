@@ -3,11 +3,14 @@
 //!
 //! Nothing here opens a file: [`gpt`] reads what it is given. [`suggest`] is the one place that guesses the
 //! intended name of a mistyped one, [`text`] the one that makes text of others fit to be shown,
-//! [`runtime`] the one that knows container runtimes, and [`foreign_root`] the one that knows which kernel
+//! [`runtime`] the one that knows container runtimes, [`disk_rule`] the one that reads rules for disks,
+//! [`product_uuid`] the one that doubts UUIDs, and [`foreign_root`] the one that knows which kernel
 //! arguments ask for a root out of the initrd's reach.
 
+pub mod disk_rule;
 mod foreign_root;
 pub mod gpt;
+pub mod product_uuid;
 pub mod public_key;
 pub mod runtime;
 pub mod suggest;

@@ -1,22 +1,13 @@
 //! Who asks: what iPXE says of its machine. All of it is a stranger's word, so each part has a form, and what
 //! has another is left out or refused.
 
+use contract::product_uuid::doubt;
 use contract::text::visible;
 
 use crate::definition::plan::Arch;
 
 /// The longest query that is read, in bytes.
 const LONGEST_QUERY: usize = 1024;
-
-/// UUIDs of many machines, whose vendors did not set one. The agent doubts them too.
-const SHARED_UUIDS: &[&str] = &[
-    "03000200-0400-0500-0006-000700080009",
-    "00020003-0004-0005-0006-000700080009",
-    "12345678-1234-5678-90ab-cddeefaabbcc",
-    "12345678-1234-5678-1234-567812345678",
-    "01234567-8910-1112-1314-151617181920",
-    "fefefefe-fefe-fefe-fefe-fefefefefefe",
-];
 
 /// The longest serial number that is kept, in characters.
 const LONGEST_SERIAL: usize = 64;
@@ -75,7 +66,7 @@ impl Identity {
 
     /// The UUID, if it tells machines apart.
     pub fn own_uuid(&self) -> Option<&str> {
-        self.uuid.as_deref().filter(|uuid| !is_shared(uuid))
+        self.uuid.as_deref().filter(|uuid| doubt(uuid).is_none())
     }
 
     /// The names of files without extension that may hold its node config, the first one first.
@@ -112,13 +103,6 @@ pub(super) fn uuid(text: &str) -> Option<String> {
     let lengths = text.split('-').map(str::len);
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     (is_hex && lengths.eq([8, 4, 4, 4, 12])).then_some(text)
-}
-
-/// Whether several machines may have this UUID.
-pub(super) fn is_shared(uuid: &str) -> bool {
-    let mut digits = uuid.bytes().filter(|byte| *byte != b'-');
-    let first = digits.next();
-    SHARED_UUIDS.contains(&uuid) || digits.all(|digit| Some(digit) == first)
 }
 
 fn serial(text: &str) -> Option<String> {

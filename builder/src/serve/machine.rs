@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use contract::product_uuid::doubt;
 use serde::{Deserialize, Serialize};
 
 use super::config::Config;
-use super::identity::{Identity, is_shared};
+use super::identity::Identity;
 use crate::determinism::present;
 
 /// How many IDs of earlier scripts are known to be void.
@@ -165,7 +166,7 @@ impl Machine {
 
     /// The UUID, if it tells machines apart.
     pub fn own_uuid(&self) -> Option<&str> {
-        self.uuid.as_deref().filter(|uuid| !is_shared(uuid))
+        self.uuid.as_deref().filter(|uuid| doubt(uuid).is_none())
     }
 
     /// Whether this is a name of it. Hyphens in a MAC are colons.

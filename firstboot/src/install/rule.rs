@@ -1,55 +1,19 @@
 //! Which disk: conditions joined by commas, all of which must hold, for exactly one disk.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::content::Content;
 use crate::host::disks::Disk;
 use crate::initrd::glob;
-use contract::suggest;
+use crate::text::one_line;
+use contract::disk_rule::{self, Condition};
 
 /// The conditions of an operator.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rule(Vec<Condition>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Condition {
-    /// `id=GLOB`: a name in /dev/disk/by-id.
-    Id(String),
-    Serial(String),
-    Wwn(String),
-    Model(String),
-    /// `path=/dev/…`
-    Path(PathBuf),
-    Bus(&'static str),
-    /// `size>=100G`
-    AtLeast(u64),
-    /// `size<=2T`
-    AtMost(u64),
-    Smallest,
-    Largest,
-}
-
-/// The buses that a rule can name.
-pub const BUSES: &[&str] = &["nvme", "scsi", "ata", "virtio", "usb"];
-
-/// The words of conditions.
-const WORDS: &[&str] = &["id", "serial", "wwn", "model", "path", "bus", "size", "smallest", "largest"];
-
 /// Why a disk with data is left out that no rule names.
 pub const HOLDS_DATA: &str = "it holds data";
-
-/// Units of sizes: those of vendors of disks, and powers of 1024.
-const UNITS: &[(&str, u64)] = &[
-    ("Ki", 1 << 10),
-    ("Mi", 1 << 20),
-    ("Gi", 1 << 30),
-    ("Ti", 1 << 40),
-    ("K", 1_000),
-    ("M", 1_000_000),
-    ("G", 1_000_000_000),
-    ("T", 1_000_000_000_000),
-    ("", 1),
-];
 
 impl Rule {
     /// Reads a rule.
@@ -57,11 +21,7 @@ impl Rule {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let conditions = text.split(',').map(|word| condition(word.trim())).collect::<Result<Vec<_>, _>>()?;
-        if conditions.contains(&Condition::Smallest) && conditions.contains(&Condition::Largest) {
-            return Err("smallest and largest exclude each other".to_owned());
-        }
-        Ok(Self(conditions))
+        disk_rule::parse(text).map(Self).map_err(|why| one_line(&why))
     }
 
     /// Whether it names a disk, so that a removable one is meant.
@@ -88,71 +48,25 @@ impl Rule {
 
     /// Why a disk does not meet a condition; none if it meets all.
     fn misses(&self, disk: &Disk) -> Option<String> {
-        self.0.iter().find_map(|condition| condition.misses(disk))
+        self.0.iter().find_map(|condition| missed(condition, disk))
     }
 }
 
-fn condition(word: &str) -> Result<Condition, String> {
-    let compared =
-        |sign: &str| word.strip_prefix("size").and_then(|rest| rest.trim_start().strip_prefix(sign));
-    if let Some(limit) = compared(">=") {
-        return size(limit).map(Condition::AtLeast);
-    }
-    if let Some(limit) = compared("<=") {
-        return size(limit).map(Condition::AtMost);
-    }
-    let (name, value) = word.split_once('=').unwrap_or((word, ""));
-    let text = || match value {
-        "" => Err(format!("{name} wants a value: {name}=…")),
-        value => Ok(value.to_owned()),
+/// Why a disk does not meet a condition; none if it does.
+fn missed(condition: &Condition, disk: &Disk) -> Option<String> {
+    let any = |names: &[String], glob: &str| names.iter().any(|name| glob::matches(glob, name));
+    let (holds, why) = match condition {
+        Condition::Id(glob) => (any(&disk.ids(), glob), format!("none of its names is {glob}")),
+        Condition::Serial(glob) => (any(&disk.serials, glob), format!("its serial number is not {glob}")),
+        Condition::Wwn(glob) => (any(&disk.wwns, glob), format!("its WWN is not {glob}")),
+        Condition::Model(glob) => (glob::matches(glob, &disk.model), format!("its model is not {glob}")),
+        Condition::Path(path) => (disk.is_at(path), format!("it is not {}", path.display())),
+        Condition::Bus(bus) => (disk.bus == *bus, format!("its bus is not {bus}")),
+        Condition::AtLeast(size) => (disk.size >= *size, format!("it is smaller than {}", shown(*size))),
+        Condition::AtMost(size) => (disk.size <= *size, format!("it is larger than {}", shown(*size))),
+        Condition::Smallest | Condition::Largest => return None,
     };
-    match name {
-        "id" => text().map(Condition::Id),
-        "serial" => text().map(Condition::Serial),
-        "wwn" => text().map(Condition::Wwn),
-        "model" => text().map(Condition::Model),
-        "path" if value.starts_with('/') => Ok(Condition::Path(value.into())),
-        "path" => Err("path wants an absolute path, such as path=/dev/sda".to_owned()),
-        "bus" => match BUSES.iter().find(|bus| **bus == value) {
-            Some(bus) => Ok(Condition::Bus(bus)),
-            None => Err(format!("bus is one of {}", BUSES.join(", "))),
-        },
-        "size" => Err("size wants a comparison, such as size>=100G".to_owned()),
-        "smallest" if word == name => Ok(Condition::Smallest),
-        "largest" if word == name => Ok(Condition::Largest),
-        "" => Err("a condition is missing".to_owned()),
-        other => {
-            let meant = suggest::did_you_mean(other, WORDS.iter().copied());
-            Err(format!("there is no condition {:?}{meant}", crate::text::one_line(other)))
-        }
-    }
-}
-
-fn size(text: &str) -> Result<u64, String> {
-    let text = text.trim();
-    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let unit = UNITS.iter().find(|(name, _)| *name == unit.trim_end_matches('B'));
-    let bytes = unit.and_then(|(_, bytes)| number.parse::<u64>().ok()?.checked_mul(*bytes));
-    bytes.ok_or_else(|| "a size is a number with K, M, G, T, Ki, Mi, Gi or Ti behind it".to_owned())
-}
-
-impl Condition {
-    fn misses(&self, disk: &Disk) -> Option<String> {
-        let any = |names: &[String], glob: &str| names.iter().any(|name| glob::matches(glob, name));
-        let (holds, why) = match self {
-            Self::Id(glob) => (any(&disk.ids(), glob), format!("none of its names is {glob}")),
-            Self::Serial(glob) => (any(&disk.serials, glob), format!("its serial number is not {glob}")),
-            Self::Wwn(glob) => (any(&disk.wwns, glob), format!("its WWN is not {glob}")),
-            Self::Model(glob) => (glob::matches(glob, &disk.model), format!("its model is not {glob}")),
-            Self::Path(path) => (disk.is_at(path), format!("it is not {}", path.display())),
-            Self::Bus(bus) => (disk.bus == *bus, format!("its bus is not {bus}")),
-            Self::AtLeast(size) => (disk.size >= *size, format!("it is smaller than {}", shown(*size))),
-            Self::AtMost(size) => (disk.size <= *size, format!("it is larger than {}", shown(*size))),
-            Self::Smallest | Self::Largest => return None,
-        };
-        (!holds).then_some(why)
-    }
+    (!holds).then_some(why)
 }
 
 /// A size as vendors write it: `100.0 GB`.
