@@ -366,21 +366,15 @@ pub enum Profile {
     Cis,
 }
 
-/// `kiln run`
+/// A machine in QEMU.
 #[derive(Debug, Args)]
-pub struct RunArgs {
-    /// A disk image, a folder NAME-pxe, or the output folder of a build. It is not changed
-    #[arg(default_value = "out")]
-    pub image: PathBuf,
+pub struct MachineArgs {
     /// What starts the machine
     #[arg(long, value_enum, default_value = "uefi")]
     pub firmware: Firmware,
     /// How it reaches its disk
     #[arg(long, value_enum, default_value = "virtio")]
     pub bus: Bus,
-    /// The architecture [default: what the manifest beside the image says, else this machine's]
-    #[arg(long, value_name = "ARCH", value_parser = arch)]
-    pub arch: Option<Arch>,
     /// Emulate the processor even where this host could virtualise it (/dev/kvm)
     #[arg(long)]
     pub emulate: bool,
@@ -393,12 +387,26 @@ pub struct RunArgs {
     /// The size of the disk; an image that is larger stays as large as it is
     #[arg(long, value_name = "SIZE", default_value = "10GiB", value_parser = size)]
     pub disk: Size,
-    /// Keep what the machine writes in this file (qcow2), and go on with it if it is there
-    #[arg(long, value_name = "FILE")]
-    pub keep: Option<PathBuf>,
     /// A node config (JoinConfiguration, cloud-config, Ignition, …), handed to the agent by the firmware
     #[arg(long, value_name = "FILE")]
     pub node_config: Option<PathBuf>,
+}
+
+/// `kiln run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A disk image, a folder NAME-pxe, or the output folder of a build. It is not changed
+    #[arg(default_value = "out")]
+    pub image: PathBuf,
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// The architecture [default: what the manifest beside the image says, else this machine's]
+    #[arg(long, value_name = "ARCH", value_parser = arch)]
+    pub arch: Option<Arch>,
+    /// Keep what the machine writes in this file (qcow2), and go on with it if it is there
+    #[arg(long, value_name = "FILE")]
+    pub keep: Option<PathBuf>,
     /// Connections to a port of this host reach a port of the machine
     #[arg(long = "forward", value_name = "[ADDRESS:]HOST:GUEST")]
     pub forwards: Vec<String>,
@@ -437,27 +445,9 @@ pub struct TestArgs {
     /// The output folder of a build, or a disk in it. It is not changed
     #[arg(default_value = "out")]
     pub image: PathBuf,
-    /// What starts the machine
-    #[arg(long, value_enum, default_value = "uefi")]
-    pub firmware: Firmware,
-    /// How it reaches its disk
-    #[arg(long, value_enum, default_value = "virtio")]
-    pub bus: Bus,
-    /// Emulate the processor even where this host could virtualise it (/dev/kvm)
-    #[arg(long)]
-    pub emulate: bool,
-    /// Processors
-    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
-    pub cpus: u32,
-    /// Memory
-    #[arg(long, value_name = "SIZE", default_value = "3GiB", value_parser = size)]
-    pub memory: Size,
-    /// The size of the disk; an image that is larger stays as large as it is
-    #[arg(long, value_name = "SIZE", default_value = "10GiB", value_parser = size)]
-    pub disk: Size,
-    /// A node config, handed to the agent by the firmware
-    #[arg(long, value_name = "FILE")]
-    pub node_config: Option<PathBuf>,
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
     /// How many seconds the machine may take until the first test begins
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub timeout: u64,

@@ -10,7 +10,6 @@
 //! done
 //! ```
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use base64::Engine;
@@ -116,21 +115,9 @@ pub fn failure(test: &TestPlan, ended: &Ended) -> Option<String> {
     Some(format!("it did not say {text:?}"))
 }
 
-/// Numbers of tests that have begun and not ended.
-pub fn unfinished(said: &[Said]) -> BTreeSet<usize> {
-    let mut numbers = BTreeSet::new();
-    for one in said {
-        match one {
-            Said::Begin(number) => drop(numbers.insert(*number)),
-            Said::End(number, _) => drop(numbers.remove(number)),
-            Said::Done => {}
-        }
-    }
-    numbers
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
     use std::process::Command;
 
@@ -145,6 +132,19 @@ mod tests {
             within: 0,
             timeout: 5,
         }
+    }
+
+    /// Numbers of tests that have begun and not ended.
+    fn unfinished(said: &[Said]) -> BTreeSet<usize> {
+        let mut numbers = BTreeSet::new();
+        for one in said {
+            match one {
+                Said::Begin(number) => drop(numbers.insert(*number)),
+                Said::End(number, _) => drop(numbers.remove(number)),
+                Said::Done => {}
+            }
+        }
+        numbers
     }
 
     /// Runs the script here, with a file as the port.

@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::{Terminal, image, simulate};
-use crate::cli::RunArgs;
+use crate::cli::{MachineArgs, RunArgs};
 use crate::definition::plan::Arch;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::qemu::{self, Boot, Form, IPXE_SCRIPT, Machine};
@@ -64,21 +64,12 @@ pub fn run(args: &RunArgs, quiet: bool, terminal: &Terminal) -> Result<ExitCode>
             }
         }
     };
-    if let Some(config) = &args.node_config {
-        File::open(config).at("opening", config)?;
-    }
     let machine = Machine {
-        arch,
-        firmware: args.firmware,
-        bus: args.bus,
         large_sectors,
-        emulate: args.emulate,
-        cpus: args.cpus,
-        memory: args.memory.0,
         forwards: &args.forwards,
-        node_config: args.node_config.as_deref(),
         interactive: args.until.is_none(),
         more: &args.more,
+        ..machine(&args.machine, arch)?
     };
     let words = machine.command(&boot, folder.path())?;
     if args.print {
@@ -90,6 +81,26 @@ pub fn run(args: &RunArgs, quiet: bool, terminal: &Terminal) -> Result<ExitCode>
             .map(|()| ExitCode::SUCCESS);
     }
     start(args, &words, terminal).map(|()| ExitCode::SUCCESS)
+}
+
+/// The machine of these options: with no more than they say, and a console that is only printed.
+pub(super) fn machine(args: &MachineArgs, arch: Arch) -> Result<Machine<'_>> {
+    if let Some(config) = &args.node_config {
+        File::open(config).at("opening", config)?;
+    }
+    Ok(Machine {
+        arch,
+        firmware: args.firmware,
+        bus: args.bus,
+        large_sectors: false,
+        emulate: args.emulate,
+        cpus: args.cpus,
+        memory: args.memory.0,
+        forwards: &[],
+        node_config: args.node_config.as_deref(),
+        interactive: false,
+        more: &[],
+    })
 }
 
 /// The file or folder that boots, and its architecture.
@@ -117,7 +128,7 @@ fn prepare(args: &RunArgs, image: &Path, form: Form, disk: &Path) -> Result<()> 
             None => refused("it was not made by --keep"),
         };
     }
-    qemu::overlay(image, form, disk, args.disk.0)
+    qemu::overlay(image, form, disk, args.machine.disk.0)
 }
 
 /// The words of this command without the platform, for a process that the simulator starts.
@@ -130,20 +141,20 @@ fn own_words(args: &RunArgs, quiet: bool, terminal: &Terminal) -> Result<Vec<OsS
         word.push(value);
         words.push(word);
     };
-    add("firmware", word(&args.firmware));
-    add("bus", word(&args.bus));
-    add("cpus", args.cpus.to_string().into());
-    add("memory", format!("{}MiB", args.memory.0 >> 20).into());
-    add("disk", format!("{}MiB", args.disk.0 >> 20).into());
+    add("firmware", word(&args.machine.firmware));
+    add("bus", word(&args.machine.bus));
+    add("cpus", args.machine.cpus.to_string().into());
+    add("memory", format!("{}MiB", args.machine.memory.0 >> 20).into());
+    add("disk", format!("{}MiB", args.machine.disk.0 >> 20).into());
     args.arch.iter().for_each(|arch| add("arch", arch.name().into()));
     args.keep.iter().for_each(|path| add("keep", path.into()));
-    args.node_config.iter().for_each(|path| add("node-config", path.into()));
+    args.machine.node_config.iter().for_each(|path| add("node-config", path.into()));
     args.forwards.iter().for_each(|forward| add("forward", forward.into()));
     if let Some(until) = &args.until {
         add("until", until.into());
         add("timeout", args.timeout.to_string().into());
     }
-    words.extend(args.emulate.then(|| "--emulate".into()));
+    words.extend(args.machine.emulate.then(|| "--emulate".into()));
     words.extend(quiet.then(|| "--quiet".into()));
     words.extend(terminal.json.then(|| "--json".into()));
     words.push("--".into());

@@ -11,7 +11,7 @@ use contract::{gpt, partition_type};
 use serde::Serialize;
 use serde_json::json;
 
-use super::run::{bound, spawned};
+use super::run::{bound, machine, spawned};
 use super::{Terminal, image};
 use crate::boot_test::{self, Ended, Said};
 use crate::cli::TestArgs;
@@ -53,9 +53,7 @@ pub fn run(args: &TestArgs, progress: &Progress, terminal: &Terminal) -> Result<
             "write [[test]] into its definition, with name and run, and build it again; or name its output folder",
         ));
     }
-    if let Some(config) = &args.node_config {
-        File::open(config).at("opening", config)?;
-    }
+    let machine = machine(&args.machine, arch)?;
     let folder = tempfile::Builder::new()
         .prefix("kiln-test-")
         .tempdir()
@@ -65,19 +63,8 @@ pub fn run(args: &TestArgs, progress: &Progress, terminal: &Terminal) -> Result<
     File::create(&port).at("creating", &port)?;
     let mut more = port_of(&port);
     more.extend(args.more.iter().cloned());
-    let machine = Machine {
-        arch,
-        firmware: args.firmware,
-        bus: args.bus,
-        large_sectors: qemu::has_large_sectors(&disk, folder.path())?,
-        emulate: args.emulate,
-        cpus: args.cpus,
-        memory: args.memory.0,
-        forwards: &[],
-        node_config: args.node_config.as_deref(),
-        interactive: false,
-        more: &more,
-    };
+    let large_sectors = qemu::has_large_sectors(&disk, folder.path())?;
+    let machine = Machine { large_sectors, more: &more, ..machine };
     let words = machine.command(&Boot::Disk(&disk), folder.path())?;
     let console = args.console.clone().unwrap_or_else(|| folder.path().join("console"));
     let output = File::create(&console).at("creating", &console)?;
@@ -177,7 +164,7 @@ fn prepared(
     };
     Ext4Edit { file: &raw, offset, title: "/var", scratch: folder }.add(&boot_test::files(tests), 0)?;
     let disk = folder.join("disk.qcow2");
-    qemu::overlay(&raw, Form::Raw, &disk, args.disk.0)?;
+    qemu::overlay(&raw, Form::Raw, &disk, args.machine.disk.0)?;
     Ok(disk)
 }
 

@@ -8,12 +8,10 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use contract::gpt::{self, Write};
+use contract::gpt::{self, SECTOR, Write};
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::sparse::{self, BLOCK};
-
-const SECTOR: u64 = 512;
 
 /// Bytes that are copied at a time.
 const PIECE: usize = 4 * BLOCK;

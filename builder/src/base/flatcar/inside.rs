@@ -5,15 +5,13 @@ use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
 
 use bzip2::bufread::MultiBzDecoder;
-use contract::gpt::{self, Side};
+use contract::gpt::{self, SECTOR, Side};
 use flate2::bufread::MultiGzDecoder;
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::process::{Run, tool};
 use crate::sparse;
 use crate::tree::{Body, Entry, Tree};
-
-const SECTOR: u64 = 512;
 
 /// The beginning of a disk, where its partition table is.
 const HEAD: u64 = 1 << 20;

@@ -8,7 +8,7 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use bzip2::bufread::MultiBzDecoder;
-use contract::gpt::{self, Partition, Side};
+use contract::gpt::{self, Partition, SECTOR, Side};
 
 use crate::assembly::{Image, VendorRelease};
 use crate::error::{Error, ErrorKind, IoContext, Result};
@@ -17,8 +17,6 @@ use crate::format::ext4_edit::Ext4Edit;
 use crate::part::work::Work;
 use crate::sparse;
 use crate::tree::Tree;
-
-const SECTOR: u64 = 512;
 
 /// The longest disk that is unpacked, in bytes; zeros take no room.
 const LONGEST: u64 = 1 << 40;
