@@ -12,6 +12,7 @@ use super::mentioned::{self, FIXED};
 use super::plan::{ArtifactPlan, DirectoryPlan, FilePlan, LinkPlan};
 use super::registry::Registry;
 use super::resolve_layer::{resolve_artifact, resolve_directory, resolve_file, resolve_link, unit_names};
+use super::resolve_windows;
 use super::source::Step;
 use super::value::Name;
 use crate::at;
@@ -29,6 +30,8 @@ pub struct LayerAlone {
     pub links: BTreeMap<usize, LinkPlan>,
     /// Units to enable.
     pub enable: Vec<String>,
+    /// Whether it is for Windows.
+    pub is_for_windows: bool,
     /// What is wrong with single steps.
     pub errors: Vec<Error>,
     layer: Layer,
@@ -64,8 +67,10 @@ impl LayerAlone {
         for (key, names) in [("enable", &file.units.enable), ("mask", &file.units.mask)] {
             errors.extend(unit_names(&layer, key, names).err());
         }
+        errors.extend(resolve_windows::check_alone(&layer, &variables));
         let enable = file.units.enable.clone();
-        Ok(Self { artifacts, files, directories, links, enable, errors, layer })
+        let is_for_windows = layer.is_for_windows();
+        Ok(Self { artifacts, files, directories, links, enable, is_for_windows, errors, layer })
     }
 
     /// The description in one line.

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use super::check_system;
 use super::compose;
 use super::condition::{self, When};
 use super::interpolate::{Variables, interpolate};
 use super::layer_spec::LayerSpec;
 use super::registry::Registry;
 use super::source::{Source, Step, suggestion};
+use super::windows::WINDOWS;
 use crate::at;
 use crate::error::Result;
 
@@ -25,13 +27,20 @@ impl Layer {
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let source = compose::read(&folder.join("layer.toml"))?;
         let file: LayerSpec = source.parse()?;
-        let known = registry.distributions();
+        let known = operating_systems(registry);
         if let Some(index) = file.os.iter().position(|os| !known.contains(&os.as_str())) {
             let os = &file.os[index];
             let error = source.error_at(&at!["os", index], &format!("unknown value \"{os}\""));
             return Err(error.help(suggestion(os, known)));
         }
-        Ok(Self { name, file, source, folder })
+        let layer = Self { name, file, source, folder };
+        check_system::check(&layer.file, &layer.source)?;
+        Ok(layer)
+    }
+
+    /// Whether it is for Windows; all others are for Linux.
+    pub(super) fn is_for_windows(&self) -> bool {
+        self.file.is_for_windows()
     }
 
     /// Everything that other layers can require of this one.
@@ -54,4 +63,13 @@ impl Layer {
             self.source.error_at(&at![section, index, "when", variable.as_str()], &why).help(help)
         })
     }
+}
+
+/// The operating systems that a layer can be for.
+pub(crate) fn operating_systems(registry: &dyn Registry) -> Vec<&'static str> {
+    let mut known = registry.distributions();
+    if !known.contains(&WINDOWS) {
+        known.push(WINDOWS);
+    }
+    known
 }

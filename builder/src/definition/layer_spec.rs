@@ -1,6 +1,7 @@
 //! The layer definition as it is written: `layers/NAME/layer.toml`. It has a closed set of steps and no
 //! shell, so that locks, cache keys and the SBOM are complete.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -12,6 +13,8 @@ use serde::{Deserialize, Deserializer};
 use super::condition::When;
 use super::plan::{Arch, SignatureKind};
 use super::value::{ImagePath, Mode, Name, SchemaVersion};
+use super::windows::WINDOWS;
+use super::windows::spec::{FirewallSpec, RegistryValueSpec, WindowsServiceSpec};
 use crate::digest::Digest;
 
 /// A Kiln layer definition.
@@ -33,9 +36,9 @@ pub struct LayerSpec {
     pub conflicts: Vec<Name>,
     /// Whether a system extension can carry it: false for a layer that is about the image's own operating
     /// system, and has no place on another one.
-    #[serde(default = "carried")]
-    pub extension: bool,
-    /// Operating systems it works on; empty for any.
+    #[serde(default)]
+    pub extension: Option<bool>,
+    /// Operating systems it works on; empty for any Linux. `["windows"]` for a layer for Windows.
     #[serde(default)]
     pub os: Vec<String>,
     /// Architectures it works on; empty for any.
@@ -65,10 +68,32 @@ pub struct LayerSpec {
     /// Paths of lower layers that this one replaces.
     #[serde(default)]
     pub replaces: Vec<ImagePath>,
+    /// Values of the registry. This and all below it are for layers with `os = ["windows"]`.
+    #[serde(default)]
+    pub registry: Vec<RegistryValueSpec>,
+    /// Services of Windows.
+    #[serde(default)]
+    pub windows_service: Vec<WindowsServiceSpec>,
+    /// Rules of Windows' firewall.
+    #[serde(default)]
+    pub firewall: Vec<FirewallSpec>,
+    /// Variables of the machine's environment. Variables of the image are replaced in their values.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// Folders that Windows looks for programs in, after its own: 'C:\k'.
+    #[serde(default)]
+    pub path: Vec<String>,
+    /// Optional features that Windows must have, by their names for DISM: "Containers". Nobody can add them
+    /// to an image offline.
+    #[serde(default)]
+    pub windows_features: Vec<String>,
 }
 
-const fn carried() -> bool {
-    true
+impl LayerSpec {
+    /// Whether it is for Windows; all others are for Linux.
+    pub fn is_for_windows(&self) -> bool {
+        self.os.iter().any(|os| os == WINDOWS)
+    }
 }
 
 /// Reads a table alone. What is derived takes a list of the fields' values too, and then judges those.

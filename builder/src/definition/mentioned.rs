@@ -104,7 +104,17 @@ fn conditions(layer: &Layer) -> impl Iterator<Item = &When> {
     let artifacts = file.artifact.iter().map(|step| &step.when);
     let files = file.file.iter().map(|step| &step.when);
     let folders = file.directory.iter().map(|step| &step.when);
-    artifacts.chain(files).chain(folders).chain(file.link.iter().map(|step| &step.when))
+    let links = file.link.iter().map(|step| &step.when);
+    let values = file.registry.iter().map(|step| &step.when);
+    let services = file.windows_service.iter().map(|step| &step.when);
+    let rules = file.firewall.iter().map(|step| &step.when);
+    artifacts
+        .chain(files)
+        .chain(folders)
+        .chain(links)
+        .chain(values)
+        .chain(services)
+        .chain(rules)
 }
 
 fn add(layer: &Layer, apply: &dyn Fn(&When) -> bool, names: &mut BTreeSet<String>) {
@@ -122,6 +132,11 @@ fn add(layer: &Layer, apply: &dyn Fn(&When) -> bool, names: &mut BTreeSet<String
     }
     let links = file.link.iter().filter(|link| apply(&link.when));
     names.extend(links.flat_map(|link| names_in(&link.target)));
+    let values = file.registry.iter().filter(|value| apply(&value.when));
+    names.extend(values.flat_map(|value| value.texts().into_iter().flat_map(names_in)));
+    let services = file.windows_service.iter().filter(|service| apply(&service.when));
+    names.extend(services.flat_map(|service| names_in(&service.command)));
+    names.extend(file.environment.values().chain(&file.path).flat_map(|text| names_in(text)));
 }
 
 fn names_in(text: &str) -> Vec<String> {

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod alone;
+mod check_system;
 pub(crate) mod compatibility;
 pub(crate) mod compose;
 pub(crate) mod condition;
@@ -25,9 +26,12 @@ mod resolve_metadata;
 mod resolve_preload;
 mod resolve_signature;
 mod resolve_test;
+mod resolve_windows;
 pub mod snapshot;
 pub(crate) mod source;
 pub(crate) mod value;
 mod warnings;
+pub mod windows;
 
+pub(crate) use layer::operating_systems;
 pub use resolve::{Definition, load};

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::Snapshot;
+use super::windows::WindowsPlan;
 use crate::address;
 use crate::container_image::ImageAddress;
 use crate::digest::Digest;
@@ -303,6 +304,9 @@ pub struct LayerPlan {
     pub mask: Vec<String>,
     /// Paths of lower layers that this one replaces.
     pub replaces: Vec<String>,
+    /// What it changes on Windows besides files; `None` for a layer for Linux.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<WindowsPlan>,
     /// Packages that it needs in the base, which has them all in [`BasePlan::packages`].
     #[serde(skip)]
     pub packages: Vec<String>,

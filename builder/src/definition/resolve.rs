@@ -26,9 +26,11 @@ use super::resolve_metadata::{self, resolve_metadata};
 use super::resolve_preload::{IMPORTER, resolve_preload, texts_of_word};
 use super::resolve_signature::drop_signatures;
 use super::resolve_test;
+use super::resolve_windows;
 use super::source::{Step, rewrite_error, suggestion};
 use super::value::{Name, Size};
 use super::warnings;
+use super::windows::WINDOWS;
 use crate::at;
 use crate::error::{Error, Result};
 use crate::size::MIB;
@@ -125,6 +127,8 @@ impl Resolver<'_> {
             let message = format!("no layer asks for a signature of {}", unsigned[index]);
             self.error(&at!["unsigned", index], &message).help(help)
         })?;
+        resolve_windows::check_together(&layers)
+            .map_err(|(index, message, help)| self.error(&at!["layers", index], &message).help(help))?;
         registries::add(self.composed, runtime, &mut layers)?;
         if !matches!(kind, Kind::Packages { .. }) {
             resolver.check_layers_without_archive(&layers)?;
@@ -329,7 +333,7 @@ impl Resolver<'_> {
             if !is_for_base(&layer.file, kind) {
                 return fail(
                     format!("the layer \"{}\" does not work on {}", layer.name, kind.title()),
-                    "choose another layer or base".into(),
+                    self.instead_of(layer, kind, arch),
                 );
             }
             if !is_for_arch(&layer.file, arch) {
@@ -366,6 +370,15 @@ impl Resolver<'_> {
             }
         }
         self.check_runtime(layers)
+    }
+
+    /// What to take in place of a layer that does not work on the base.
+    fn instead_of(&self, layer: &Layer, kind: Kind<'_>, arch: Arch) -> String {
+        let others = layer.capabilities().flat_map(|capability| self.providers_of(capability, kind, arch));
+        match others.into_iter().next() {
+            Some(other) => format!("take the layer \"{other}\" instead, or another base"),
+            None => "choose another layer or base".to_owned(),
+        }
     }
 
     fn check_runtime(&self, layers: &[Layer]) -> Result<()> {
@@ -559,7 +572,8 @@ fn is_own(layer: &str) -> bool {
 
 /// Whether a layer may lie on such a base.
 fn is_for_base(layer: &LayerSpec, kind: Kind<'_>) -> bool {
-    layer.os.is_empty() || layer.os.iter().any(|os| os == kind.base())
+    let named = layer.os.iter().any(|os| os == kind.base());
+    named || layer.os.is_empty() && kind.base() != WINDOWS
 }
 
 fn is_for_arch(layer: &LayerSpec, arch: Arch) -> bool {

@@ -8,6 +8,7 @@ use super::plan::{
     ArchiveRules, ArtifactPlan, Checksum, DirectoryPlan, FilePlan, LayerPlan, LinkPlan, Origin, Place,
 };
 use super::resolve_signature::resolve_signature;
+use super::resolve_windows;
 use super::value::{Mode, check_components};
 use crate::at;
 use crate::error::{Error, Result};
@@ -28,8 +29,9 @@ pub(super) fn resolve_layer(layer: &Layer, variables: &Variables) -> Result<Laye
         enable: unit_names(layer, "enable", &file.units.enable)?,
         mask: unit_names(layer, "mask", &file.units.mask)?,
         replaces: file.replaces.iter().map(|path| path.0.clone()).collect(),
+        windows: resolve_windows::resolve(layer, variables)?,
         packages: file.packages.iter().map(|name| name.0.clone()).collect(),
-        extension: file.extension,
+        extension: file.extension.unwrap_or(!layer.is_for_windows()),
     };
     for (index, artifact) in file.artifact.iter().enumerate() {
         if layer.applies("artifact", index, &artifact.when, variables)? {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
+use super::windows::names;
 use crate::size::MIB;
 
 /// The `schema` key: the version of the file's format. Only 1 exists.
@@ -27,10 +28,19 @@ pub struct Size(pub u64);
 #[serde(try_from = "String")]
 pub struct Mode(pub u32);
 
-/// An absolute path inside the image, kept without its leading slash.
+/// An absolute path inside the image, kept without its leading slash or drive, with `/` between its names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
-pub struct ImagePath(pub String);
+pub struct ImagePath(pub String, pub Spelling);
+
+/// How a path is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Spelling {
+    /// `/etc/hosts`
+    Unix,
+    /// `C:\k\kubelet.exe`
+    Windows,
+}
 
 impl TryFrom<u64> for SchemaVersion {
     type Error = String;
@@ -98,15 +108,21 @@ impl TryFrom<String> for ImagePath {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let Some(path) = text.strip_prefix('/') else {
-            return Err(format!("\"{text}\" is not absolute\npaths in the image begin with /"));
+        let (path, spelling, example) = match (text.strip_prefix('/'), names::below_drive(&text)) {
+            (Some(path), _) => (path.to_owned(), Spelling::Unix, "/etc/hosts"),
+            (None, Some(path)) => (path, Spelling::Windows, r"C:\k\kubelet.exe"),
+            (None, None) => {
+                return Err(format!(
+                    "\"{text}\" is not absolute\npaths in the image begin with /, those of Windows with C:\\"
+                ));
+            }
         };
-        check_components(path).map_err(|why| {
+        check_components(&path).map_err(|why| {
             format!(
-                "\"{text}\" is not a path in the image: {why}\nwrite a plain absolute path such as /etc/hosts"
+                "\"{text}\" is not a path in the image: {why}\nwrite a plain absolute path such as {example}"
             )
         })?;
-        Ok(Self(path.to_owned()))
+        Ok(Self(path, spelling))
     }
 }
 
@@ -130,7 +146,7 @@ pub fn check_components(path: &str) -> Result<(), &'static str> {
 }
 
 macro_rules! string_schema {
-    ($type:ty, $name:literal, $pattern:literal, $description:literal) => {
+    ($type:ty, $name:literal, $pattern:literal, $description:literal $(,)?) => {
         impl JsonSchema for $type {
             fn schema_name() -> Cow<'static, str> {
                 $name.into()
@@ -146,7 +162,12 @@ macro_rules! string_schema {
 string_schema!(Name, "Name", "^[a-z0-9][a-z0-9.+-]{0,63}$", "Lower-case letters, digits, dots, dashes");
 string_schema!(Size, "Size", "^[0-9]+ ?(MiB|GiB)$", "A number and MiB or GiB");
 string_schema!(Mode, "Mode", "^[0-7]{4}$", "Permission bits, four octal digits");
-string_schema!(ImagePath, "ImagePath", "^/[^/]", "An absolute path inside the image");
+string_schema!(
+    ImagePath,
+    "ImagePath",
+    r"^(/[^/]|[Cc]:[/\\][^/\\])",
+    "An absolute path inside the image; with its drive in a layer for Windows"
+);
 
 impl JsonSchema for SchemaVersion {
     fn schema_name() -> Cow<'static, str> {
@@ -172,8 +193,14 @@ mod tests {
 
     #[test]
     fn paths_have_one_form() {
-        assert_eq!(ImagePath::try_from("/usr/bin/kubelet".to_owned()).unwrap().0, "usr/bin/kubelet");
-        for wrong in ["usr/bin", "/", "/usr//bin", "/usr/../etc", "/usr/", "/a\nb"] {
+        let path = |text: &str| ImagePath::try_from(text.to_owned()).unwrap();
+        assert_eq!(path("/usr/bin/kubelet"), ImagePath("usr/bin/kubelet".to_owned(), Spelling::Unix));
+        let kubelet = ImagePath("k/kubelet.exe".to_owned(), Spelling::Windows);
+        assert_eq!(path(r"C:\k\kubelet.exe"), kubelet);
+        assert_eq!(path("c:/k/kubelet.exe"), kubelet);
+        for wrong in
+            ["usr/bin", "/", "/usr//bin", "/usr/../etc", "/usr/", "/a\nb", r"D:\k", r"C:\k\..\x", r"C:\"]
+        {
             assert!(ImagePath::try_from(wrong.to_owned()).is_err(), "{wrong}");
         }
     }

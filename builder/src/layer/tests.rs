@@ -367,6 +367,7 @@ fn plan() -> LayerPlan {
         packages: Vec::new(),
         extension: true,
         replaces: Vec::new(),
+        windows: None,
     }
 }
 

@@ -4,6 +4,7 @@ use super::unit_file;
 use super::{Finding, place::UNITS};
 use crate::certificates;
 use crate::definition::plan::FilePlan;
+use crate::definition::windows::names;
 
 /// Folders in which only files with this ending are read, and the program that reads them.
 const ENDINGS: [(&[&str], &[&str], &str); 7] = [
@@ -38,6 +39,19 @@ pub fn check(file: &FilePlan) -> Vec<Finding> {
         Some(("etc/modules-load.d" | "usr/lib/modules-load.d", _)) => findings.extend(modules(text)),
         _ if unit_file::is_one(&file.path) => findings.extend(unit_file::check(&file.path, text)),
         _ => {}
+    }
+    findings
+}
+
+/// Everything that is wrong with `file` of a layer for Windows.
+pub fn check_on_windows(file: &FilePlan) -> Vec<Finding> {
+    let Ok(text) = std::str::from_utf8(&file.content) else { return Vec::new() };
+    let mut findings = Vec::from_iter(secret(text));
+    let name = names::folded(&file.path);
+    let is_batch = name.ends_with(".CMD") || name.ends_with(".BAT");
+    if is_batch && text.lines().count() != text.matches("\r\n").count() {
+        let help = "end each line with CR and LF: sed -i 's/$/\\r/' FILE";
+        findings.push(("lines end as on Linux, where cmd.exe misses labels".into(), help.into()));
     }
     findings
 }

@@ -17,6 +17,7 @@ use crate::at;
 use crate::definition::alone::LayerAlone;
 use crate::definition::plan::{FilePlan, Place};
 use crate::definition::registry::Registry;
+use crate::definition::windows::names;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 
 pub use start::start;
@@ -48,6 +49,13 @@ pub fn check(folder: &Path, registry: &dyn Registry, verifier: Verifier) -> Resu
     errors.extend(readme(&folder));
     errors.extend(unused(&layer)?);
     errors.extend(places(&layer));
+    if layer.is_for_windows {
+        errors.extend(layer.files.iter().flat_map(|(index, file)| {
+            let found = content::check_on_windows(file).into_iter();
+            found.map(|finding| at_file(&layer, *index, finding)).collect::<Vec<_>>()
+        }));
+        return Ok(errors);
+    }
     errors.extend(folders(&layer));
     errors.extend(enabled(&layer));
     for (index, file) in &layer.files {
@@ -62,7 +70,8 @@ pub fn check(folder: &Path, registry: &dyn Registry, verifier: Verifier) -> Resu
 
 fn at_file(layer: &LayerAlone, index: usize, (message, help): Finding) -> Error {
     let path = layer.files.get(&index).map_or("", |file: &FilePlan| file.path.as_str());
-    layer.error(&at!["file", index, "path"], &format!("/{path}: {message}")).help(help)
+    let shown = if layer.is_for_windows { names::shown(path) } else { format!("/{path}") };
+    layer.error(&at!["file", index, "path"], &format!("{shown}: {message}")).help(help)
 }
 
 fn summary(layer: &LayerAlone) -> Option<Error> {
@@ -126,8 +135,11 @@ fn places(layer: &LayerAlone) -> Vec<Error> {
     let places = artifacts.chain(files).chain(folders).chain(links);
     places
         .filter_map(|(section, index, path)| {
-            let (message, help) = place::check(&path, section == "directory")?;
-            Some(layer.error(&at![section, index], &format!("/{path}: {message}")).help(help))
+            let (shown, (message, help)) = match layer.is_for_windows {
+                true => (names::shown(&path), place::check_on_windows(&path)?),
+                false => (format!("/{path}"), place::check(&path, section == "directory")?),
+            };
+            Some(layer.error(&at![section, index], &format!("{shown}: {message}")).help(help))
         })
         .collect()
 }

@@ -1,5 +1,7 @@
 //! Where a layer may write. A node's root is read-only; `docs/node.md` lists what is mounted over it.
 
+use crate::definition::windows::names;
+
 /// Folders at the top that a machine sees as the image has them.
 const KEPT: [&str; 4] = ["etc", "opt", "usr", "var"];
 
@@ -30,6 +32,29 @@ const OTHERS: [(&[&str], &str, &str); 4] = [
 /// systemd's folders of units (systemd.unit(5)).
 pub const UNITS: [&str; 4] =
     ["etc/systemd/system", "usr/lib/systemd/system", "etc/systemd/user", "usr/lib/systemd/user"];
+
+/// Files of Windows that a step must not write, in the form in which names are compared, and what does it
+/// instead.
+const OF_WINDOWS: [(&str, &str, &str); 4] = [
+    ("WINDOWS/SYSTEM32/CONFIG", "the hives of the registry lie there", "change them by [[registry]]"),
+    ("WINDOWS/WINSXS", "it belongs to the servicing of Windows", "patch the base before it is baked"),
+    ("WINDOWS/BOOT", "it belongs to the servicing of Windows", "patch the base before it is baked"),
+    (
+        "WINDOWS/SYSTEM32/DRIVERS/ETC",
+        "the machine's own setup writes it",
+        "leave it out: a name server can answer",
+    ),
+];
+
+/// What is wrong with a step of a layer for Windows that writes to `path`.
+pub fn check_on_windows(path: &str) -> Option<(&'static str, String)> {
+    let folded = names::folded(path);
+    let below = |folder: &str| {
+        folded.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let (_, why, help) = OF_WINDOWS.iter().find(|(folder, _, _)| below(folder))?;
+    Some((why, (*help).to_owned()))
+}
 
 /// What is wrong with a step that writes to `path`, a folder if `is_folder`.
 pub fn check(path: &str, is_folder: bool) -> Option<(&'static str, String)> {

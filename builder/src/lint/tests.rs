@@ -323,6 +323,31 @@ fn a_folder_that_is_no_layer_is_an_error() {
 }
 
 #[test]
+fn a_layer_for_windows_is_checked_by_its_own_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    let layer = folder.path().join("acme");
+    fs::create_dir(&layer).unwrap();
+    fs::write(layer.join("README.md"), "x").unwrap();
+    let found = |path: &str, content: &str| {
+        let head = "schema = 1\nsummary = \"x\"\nos = [\"windows\"]\n[[file]]\n";
+        let text = format!("{head}path = '{path}'\ncontent = \"{content}\"\n");
+        fs::write(layer.join("layer.toml"), text).unwrap();
+        found(&layer).concat()
+    };
+    assert_eq!(found(r"C:\k\x.cmd", "@echo off\\r\\n"), "");
+    assert_eq!(found(r"C:\etc\sysctl.d\x", "no setting"), "");
+    for (path, content, message) in [
+        (r"C:\k\x.cmd", "@echo off\\n:a\\n", "cmd.exe misses labels"),
+        (r"c:\windows\System32\Config\SOFTWARE", "x", r"C:\windows\System32\Config\SOFTWARE: the hives"),
+        (r"C:\Windows\WinSxS\x", "x", "the servicing of Windows"),
+        (r"C:\k\key.pem", "-----BEGIN PRIVATE KEY-----", "it holds a private key"),
+    ] {
+        let said = found(path, content);
+        assert!(said.contains(message), "{path}: {said}");
+    }
+}
+
+#[test]
 fn files_that_two_conditions_choose_between_are_both_looked_at() {
     let root = tempfile::tempdir().unwrap();
     let other = "when = { kubernetes = \">=1.30\" }\n\n[[file]]\npath = \"/usr/local/bin/x\"\ncontent = \"#!/bin/sh\"\n\

@@ -38,6 +38,7 @@ impl Bench {
                 enable: enable.iter().map(|unit| (*unit).to_owned()).collect(),
                 mask: Vec::new(),
                 replaces: Vec::new(),
+                windows: None,
                 packages: Vec::new(),
                 extension: true,
             });

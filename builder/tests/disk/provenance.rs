@@ -109,6 +109,7 @@ fn layer() -> LayerPlan {
         enable: Vec::new(),
         mask: Vec::new(),
         replaces: Vec::new(),
+        windows: None,
         packages: Vec::new(),
         extension: true,
     }
