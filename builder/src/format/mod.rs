@@ -8,6 +8,7 @@ pub(crate) mod ext4_edit;
 pub(crate) mod fat32;
 mod fat_names;
 pub(crate) mod gpt;
+pub mod hive;
 pub(crate) mod resized;
 pub(crate) mod pe;
 pub mod squashfs;
