@@ -57,3 +57,4 @@ pub mod signature;
 pub mod size;
 pub(crate) mod sparse;
 pub mod store;
+pub mod threads;

@@ -50,6 +50,16 @@ impl Run for Command {
     }
 }
 
+/// An error unless the program `name` of the package `package` is on the PATH.
+///
+/// # Errors
+/// The same as [`Run::start`]'s when it is missing.
+pub fn require(name: &str, package: &str) -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    if found { Ok(()) } else { Err(missing(&tool(name), package, &io::ErrorKind::NotFound.into())) }
+}
+
 /// An error unless `status` is success; `stderr` is the program's standard error.
 pub fn check(command: &Command, status: ExitStatus, stderr: &[u8]) -> Result<()> {
     if status.success() {

@@ -122,6 +122,8 @@ fn built<T>(
     sink: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let blob = |package: &LockedPackage| Ok(folder.join(package.sha256.hex()));
+    // A build that is killed leaves it beside the packages.
+    let scratch = TempDir::new_in(folder).or_else(|_| TempDir::new()).unwrap();
     let request = Build {
         distribution: &DEBIAN,
         base: &plan("test", &[]),
@@ -129,6 +131,8 @@ fn built<T>(
         packages,
         blob: &blob,
         epoch: EPOCH,
+        scratch: scratch.path(),
+        sent: &|| (),
     };
     build(&request, &Progress::silent(), sink)
 }

@@ -71,6 +71,7 @@ fn layer(rootfs: &Path) -> Result<(TempDir, PackedLayer)> {
     fetcher.fetch_all(&base.requests(&plan.base, &locked, &context)?)?;
     let scratch = folder.path().join("scratch");
     fs::create_dir(&scratch).unwrap();
+    let (layers, _start) = kiln::threads::starter();
     let job = Job {
         plan: &plan.base,
         arch: plan.arch,
@@ -78,6 +79,7 @@ fn layer(rootfs: &Path) -> Result<(TempDir, PackedLayer)> {
         store: &store,
         scratch: &scratch,
         progress: &progress,
+        layers: &layers,
     };
     let Content::Layer(packed) = base.assemble(&locked, &job)? else { panic!("a vendor's disk") };
     Ok((folder, packed))

@@ -12,7 +12,8 @@ use std::os::unix::fs::FileExt;
 
 use crate::error::{Error, ErrorKind, Result};
 
-const MAGIC: &[u8] = b"!<arch>\n";
+/// How a package begins.
+pub(crate) const MAGIC: &[u8] = b"!<arch>\n";
 const HEADER: u64 = 60;
 /// deb(5) has three members. Future versions may add some, but never this many.
 const MEMBERS: usize = 16;
@@ -71,6 +72,11 @@ pub fn members(file: &File) -> impl Iterator<Item = (String, Range<u64>)> {
         Some(found)
     })
     .take(MEMBERS)
+}
+
+/// The header of a member, as [`members`] reads it: without times and owners.
+pub(crate) fn member_header(name: &str, length: u64) -> String {
+    format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{length:<10}`\n", 0, 0, 0, 100_644)
 }
 
 enum Malformed {

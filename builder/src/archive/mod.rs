@@ -24,6 +24,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 pub(crate) use extract::{check_root, hard_link, is_of_a_running_system};
+pub(crate) use unpack::Unpacked;
 
 use crate::definition::plan::ArchiveRules;
 use crate::error::{Error, ErrorKind, IoContext, Result};
@@ -114,6 +115,15 @@ pub(crate) fn plain(path: &Path, title: &str, spool_dir: &Path) -> Result<PathBu
     let path = unpacked.path.clone();
     unpacked.keep()?;
     Ok(path)
+}
+
+/// The files of the package `path` (deb(5)) as a tar that is not compressed, in a new file in `spool_dir` or in
+/// `path` itself.
+///
+/// # Errors
+/// [`ErrorKind::Archive`] if it is broken, or unpacks to more than is sane.
+pub(crate) fn package_files(path: &Path, title: &str, spool_dir: &Path) -> Result<Unpacked> {
+    unpack::unpack(&open(path, title)?, spool_dir)
 }
 
 /// Copies what a tool unpacks from the file `packed` into a new file in `spool_dir`, which is returned.

@@ -20,7 +20,7 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 const BUFFER: usize = 256 << 10;
 
 /// A tar on disk: the bytes `start` to `end` of a file.
-pub(super) struct Unpacked {
+pub(crate) struct Unpacked {
     pub(super) path: PathBuf,
     pub(super) start: u64,
     pub(super) end: u64,
@@ -29,6 +29,18 @@ pub(super) struct Unpacked {
 }
 
 impl Unpacked {
+    /// The length of the tar.
+    pub(crate) fn length(&self) -> u64 {
+        self.end - self.start
+    }
+
+    /// Reads the tar from its start.
+    pub(crate) fn reader(&self) -> Result<io::Take<File>> {
+        let mut file = File::open(&self.path).at("opening", &self.path)?;
+        file.seek(SeekFrom::Start(self.start)).at("reading", &self.path)?;
+        Ok(file.take(self.length()))
+    }
+
     /// Keeps the file, because a tree refers to it.
     pub(super) fn keep(self) -> Result<()> {
         match self.spool {

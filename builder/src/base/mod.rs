@@ -40,6 +40,7 @@ use crate::fetch::{Fetcher, Request, path_in_mirror};
 use crate::layer::PackedLayer;
 use crate::progress::Progress;
 use crate::store::Store;
+use crate::threads::Starter;
 
 pub use given_root::LockedRootfs;
 pub use installed::InstalledPackage;
@@ -280,6 +281,8 @@ pub struct Job<'a> {
     pub scratch: &'a Path,
     /// Where progress is shown.
     pub progress: &'a Progress,
+    /// Lets the layers begin: as soon as the base no longer needs all processors. They begin at its end at the latest.
+    pub layers: &'a Starter,
 }
 
 /// The base of this name.

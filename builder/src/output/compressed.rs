@@ -10,7 +10,7 @@ use crate::error::{IoContext, Result};
 use crate::format::resized::Resized;
 use crate::layer::compress::{Compression, zstd_encoder};
 use crate::layer::gzip;
-use crate::output::threads;
+use crate::threads;
 
 /// Bytes that a copy reads at a time.
 const BUFFER: usize = 256 << 10;
@@ -39,9 +39,9 @@ pub(super) fn stream(from: impl Read, compression: Compression, to: &Path) -> Re
 
 fn write<W: io::Write>(from: impl Read, compression: Compression, mut to: W) -> io::Result<W> {
     match compression {
-        Compression::Gzip => gzip::compress(from, &mut to, gzip::LEVEL, threads())?,
+        Compression::Gzip => gzip::compress(from, &mut to, gzip::LEVEL, threads::count())?,
         Compression::Zstd => {
-            let mut encoder = zstd_encoder(&mut to, threads())?;
+            let mut encoder = zstd_encoder(&mut to, threads::count())?;
             io::copy(&mut io::BufReader::with_capacity(BUFFER, from), &mut encoder)?;
             encoder.finish()?;
         }

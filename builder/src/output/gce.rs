@@ -13,8 +13,9 @@ use crate::error::{IoContext, Result};
 use crate::format::resized::Resized;
 use crate::format::sparse_tar;
 use crate::layer::gzip;
-use crate::output::{Output, OutputFile, Writer, threads};
+use crate::output::{Output, OutputFile, Writer};
 use crate::part::Parts;
+use crate::threads;
 
 pub(super) const OUTPUT: Output =
     Output::new::<Gce>("gce", "disk.raw in a tar.gz for Google Compute Engine", &[Part::Disk]);
@@ -41,7 +42,7 @@ impl Writer for Gce {
             .and_then(|runs| {
                 let archive =
                     sparse_tar::archive(MEMBER, disk.size, &runs, parts.image.epoch, disk.bytes(&runs))?;
-                gzip::compress(archive, &mut to, gzip::LEVEL, threads())
+                gzip::compress(archive, &mut to, gzip::LEVEL, threads::count())
             })
             .at("writing", &path)?;
         let (_, digest, _) = to.finish();

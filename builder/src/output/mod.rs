@@ -22,7 +22,6 @@ mod vhdx;
 mod vmdk;
 
 use std::fmt::Debug;
-use std::num::NonZero;
 use std::path::Path;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -127,11 +126,6 @@ impl Output {
     pub fn configure(&self, options: &toml::Table) -> Result<Box<dyn Writer>, toml::de::Error> {
         (self.configure)(options.clone())
     }
-}
-
-/// How many threads compress. The bytes of an output do not depend on it.
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// The output with this name.

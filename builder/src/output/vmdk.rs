@@ -13,9 +13,10 @@ use crate::digest::{Digest, DigestWriter};
 use crate::error::{Error, IoContext, Result};
 use crate::format::resized::Resized;
 use crate::format::vmdk;
-use crate::output::{Output, OutputFile, Writer, threads};
+use crate::output::{Output, OutputFile, Writer};
 use crate::part::Parts;
 use crate::size::MIB;
+use crate::threads;
 
 pub(super) const OUTPUT: Output = Output::new::<Vmdk>(
     "vmdk",
@@ -55,7 +56,7 @@ pub(super) fn make(parts: &Parts<'_>, file: &str, path: &Path) -> Result<Made> {
     let id = determinism::uuid(&parts.image.identity, "vmdk");
     let to = DigestWriter::new(File::create(path).at("creating", path)?);
     let mut to = BufWriter::with_capacity(BUFFER, to);
-    vmdk::write(&disk, file, id, threads(), &mut to).at("writing", path)?;
+    vmdk::write(&disk, file, id, threads::count(), &mut to).at("writing", path)?;
     let to = to.into_inner().map_err(|error| Error::io("writing", path, error.error()))?;
     let (_, digest, size) = to.finish();
     Ok(Made { digest, size, capacity: disk.size })

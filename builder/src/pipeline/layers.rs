@@ -15,6 +15,7 @@ use crate::layer::{self, PackedLayer};
 use crate::lock::Lock;
 use crate::output;
 use crate::store::{Key, Store};
+use crate::threads::{self, Starter};
 
 /// Raise it when the same inputs come to give other bytes.
 const FORMAT: u32 = 3;
@@ -62,11 +63,13 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// The base, and the definition's layers. The base is one long single-threaded job, so the layers are
-    /// packed at the same time, and prepared for the outputs.
+    /// The base, and the definition's layers. The base takes longest, and is single-threaded but for its beginning:
+    /// from then on the layers are packed at the same time, and prepared for the outputs.
     pub(super) fn contents(&self) -> Result<(Content, Vec<PackedLayer>)> {
         std::thread::scope(|scope| {
-            let base = scope.spawn(|| self.base());
+            let (starter, start) = threads::starter();
+            let base = scope.spawn(move || self.base(&starter));
+            start.wait();
             let layers = self.layers();
             let base = base
                 .join()
@@ -85,7 +88,7 @@ impl Builder<'_> {
         Ok(layers)
     }
 
-    fn base(&self) -> Result<Content> {
+    fn base(&self, layers: &Starter) -> Result<Content> {
         let job = Job {
             plan: &self.plan.base,
             arch: self.plan.arch,
@@ -93,6 +96,7 @@ impl Builder<'_> {
             store: &self.session.store,
             scratch: self.scratch,
             progress: &self.session.progress,
+            layers,
         };
         base::of(job.plan)?
             .assemble(&self.lock.base, &job)

@@ -21,9 +21,10 @@ use super::{Distribution, dummy_package, text};
 use crate::base::LockedPackage;
 use crate::base::stanza::Stanza;
 use crate::definition::plan::{Arch, PackagesPlan};
-use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::process::{self, Run, tool};
 use crate::progress::Progress;
+use crate::threads;
 
 /// The hooks themselves are short, because mmdebstrap repeats them in its messages. Standard input is the tar
 /// of [`feed`]. In a user namespace, where KILN_TMPFS is set, the root is mounted over itself: the working
@@ -59,8 +60,8 @@ const EXCLUDED: &[&str] = &[
 const INCLUDED: &[&str] = &["/usr/share/doc/*/copyright"];
 
 /// A root takes about this many times the bytes of its packages while it is put together, the packages
-/// themselves included.
-const GROWTH: u64 = 6;
+/// themselves included, without compression.
+const GROWTH: u64 = 9;
 
 /// The order for a build.
 pub struct Build<'a> {
@@ -76,6 +77,10 @@ pub struct Build<'a> {
     pub blob: &'a (dyn Fn(&LockedPackage) -> Result<PathBuf> + Sync),
     /// The time of all files, seconds since 1970.
     pub epoch: u64,
+    /// A private folder for intermediate files.
+    pub scratch: &'a Path,
+    /// Called when all packages are decompressed and sent: from then on one processor is busy.
+    pub sent: &'a (dyn Fn() + Sync),
 }
 
 /// Builds the root and gives its tar to `sink` while it is written (pax, sorted, numeric owners, extended
@@ -132,8 +137,8 @@ fn check_user() -> Result<()> {
 
 fn mmdebstrap(build: &Build<'_>, workspace: &Workspace) -> Result<Command> {
     let mut command = if geteuid().is_root() {
-        // Started once in vain for the hint when it is missing, which unshare would not give.
-        tool("mmdebstrap").arg("--version").run("mmdebstrap")?;
+        // unshare would not give the hint when it is missing.
+        process::require("mmdebstrap", "mmdebstrap")?;
         let mut unshare = tool("unshare");
         unshare
             .args(AS_ROOT)
@@ -178,13 +183,14 @@ fn feed(
     }
     let made = dummy_package::package()?;
     add(&mut tar, &format!("{}.deb", dummy_package::NAME), made.len() as u64, made.as_slice())?;
-    for package in packages {
-        let path = (build.blob)(package)?;
-        let file = std::fs::File::open(&path).at("opening", &path)?;
-        let size = file.metadata().at("reading", &path)?.len();
-        add(&mut tar, &format!("{}.deb", package.name), size, file)?;
-    }
-    tar.into_inner().and_then(|mut stdin| stdin.flush()).map_err(|error| pipe(&error))
+    threads::in_order(
+        packages,
+        |package| package::Plain::of(&(build.blob)(package)?, &package.name, build.scratch),
+        |package, plain| add(&mut tar, &format!("{}.deb", package.name), plain.size(), plain.reader()?),
+    )?;
+    tar.into_inner().and_then(|mut stdin| stdin.flush()).map_err(|error| pipe(&error))?;
+    (build.sent)();
+    Ok(())
 }
 
 fn add(tar: &mut tar::Builder<ChildStdin>, name: &str, size: u64, body: impl Read) -> Result<()> {

@@ -7,6 +7,7 @@
 
 use tar::{Builder, EntryType, Header};
 
+use crate::archive::deb;
 use crate::base::packages::OWN_PACKAGE;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -40,11 +41,9 @@ pub(super) fn status() -> String {
 pub(super) fn package() -> Result<Vec<u8>> {
     let control = tar_of(Some(("./control", CONTROL.as_bytes())))?;
     let data = tar_of(None)?;
-    let mut package = b"!<arch>\n".to_vec();
+    let mut package = deb::MAGIC.to_vec();
     for (name, body) in [("debian-binary", &b"2.0\n"[..]), ("control.tar", &control), ("data.tar", &data)] {
-        package.extend_from_slice(
-            format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100644, body.len()).as_bytes(),
-        );
+        package.extend_from_slice(deb::member_header(name, body.len() as u64).as_bytes());
         package.extend_from_slice(body);
         package.resize(package.len().next_multiple_of(2), b'\n');
     }

@@ -301,6 +301,8 @@ impl Base for Distribution {
                 packages,
                 blob: &blob,
                 epoch: job.epoch,
+                scratch: job.scratch,
+                sent: &|| job.layers.begin(),
             };
             let spool = job.scratch.join("base.tar");
             self::build(&build, job.progress, |tar| {

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::archive::deb;
+use crate::archive::{self, Unpacked, deb};
 use crate::base::stanza::Stanza;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::kernel_module::in_file;
@@ -56,6 +56,49 @@ pub(super) fn control(path: &Path) -> Result<Stanza> {
 /// [`ErrorKind::Archive`] when the file is not a Debian package.
 pub(super) fn kernel_modules(path: &Path) -> Result<BTreeSet<String>> {
     read_modules(member(path, "data.tar")?).map_err(|error| broken(path, &error.to_string()))
+}
+
+/// A package whose files are not compressed: dpkg-deb and dpkg, which both unpack the packages of the bootstrap,
+/// then have nothing to decompress.
+pub(super) struct Plain {
+    /// The package up to its files.
+    head: Vec<u8>,
+    files: Unpacked,
+}
+
+impl Plain {
+    /// Decompresses the files of the package `path` into `scratch`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Archive`] when the file is not a Debian package.
+    pub(super) fn of(path: &Path, name: &str, scratch: &Path) -> Result<Self> {
+        let files = archive::package_files(path, name, scratch)?;
+        let mut head = deb::MAGIC.to_vec();
+        let file = File::open(path).at("opening", path)?;
+        for (name, body) in deb::members(&file).take_while(|(name, _)| !name.starts_with("data.tar")) {
+            let length = body.end - body.start;
+            head.extend_from_slice(deb::member_header(&name, length).as_bytes());
+            let mut reader = &file;
+            reader.seek(SeekFrom::Start(body.start)).at("reading", path)?;
+            reader.take(length).read_to_end(&mut head).at("reading", path)?;
+            head.resize(head.len().next_multiple_of(2), b'\n');
+        }
+        head.extend_from_slice(deb::member_header("data.tar", files.length()).as_bytes());
+        Ok(Self { head, files })
+    }
+
+    /// The length of the package. A tar has an even one, so nothing follows its end.
+    pub(super) fn size(&self) -> u64 {
+        self.head.len() as u64 + self.files.length()
+    }
+
+    /// Reads the package from its start.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] when the files are gone.
+    pub(super) fn reader(&self) -> Result<impl Read> {
+        Ok(self.head.as_slice().chain(self.files.reader()?))
+    }
 }
 
 fn broken(path: &Path, reason: &str) -> Error {

@@ -182,6 +182,7 @@ impl Base for Flatcar {
     }
 
     fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content> {
+        job.layers.begin();
         let (plan, locked) = (vendor_of(job.plan)?, locked_of(locked)?);
         let paths = |form: Form| {
             let wanted = locked.of(form).filter(|_| plan.forms.contains(&form));

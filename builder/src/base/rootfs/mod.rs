@@ -152,6 +152,7 @@ impl Base for Rootfs {
     }
 
     fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content> {
+        job.layers.begin();
         let (plan, locked) = (rootfs_of(job.plan)?, locked_of(locked)?);
         let files = locked.files().map(|(_, digest)| digest).collect();
         let key = Key::new("rootfs", FORMAT, &Inputs { files, arch: job.arch, epoch: job.epoch }, &[])?;

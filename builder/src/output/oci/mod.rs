@@ -22,9 +22,10 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::layer::PackedLayer;
 use crate::layer::compress::{Compression, compress};
-use crate::output::{Output, OutputFile, Writer, threads};
+use crate::output::{Output, OutputFile, Writer};
 use crate::part::Parts;
 use crate::store::Store;
+use crate::threads;
 use layout::{Layout, annotated, built, descriptor, tagged};
 
 pub(super) const OUTPUT: Output = Output::new::<Oci>(
@@ -55,7 +56,7 @@ impl Writer for Oci {
         let mut layers = Vec::new();
         for layer in image.layers() {
             let _step = parts.work.progress.step(&format!("compressing layer {}", layer.name));
-            let compressed = compress(parts.work.store, layer, self.compression, threads())?;
+            let compressed = compress(parts.work.store, layer, self.compression, threads::count())?;
             layout.copy(&compressed)?;
             let title = HashMap::from([(oci::ANNOTATION_TITLE.to_owned(), layer.name.clone())]);
             let descriptor = descriptor(media_type(self.compression), compressed.size, &compressed.digest)?;
