@@ -179,6 +179,7 @@ fn words<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
 /// # Errors
 /// When a file of one of them cannot be read.
 pub fn compare(mut old: Side, mut new: Side) -> Result<Comparison> {
+    match_names(&mut old, &new);
     keep_common(&mut old, &mut new);
     let not_compared = not_compared(&old, &new);
     let units = |side: &Side| side.tree.as_ref().map(units::states);
@@ -206,6 +207,20 @@ pub fn compare(mut old: Side, mut new: Side) -> Result<Comparison> {
         old: old.title,
         new: new.title,
     })
+}
+
+/// The files of outputs begin with the image's name: those of another name get the new one, so that each stands
+/// beside its counterpart.
+fn match_names(old: &mut Side, new: &Side) {
+    let name = |side: &Side| side.pins.settings.get("image").cloned();
+    let (Some(before), Some(after), Some(outputs)) = (name(old), name(new), old.outputs.take()) else {
+        return;
+    };
+    let renamed = |file: String| match file.strip_prefix(&before) {
+        Some(rest) if rest.starts_with(['.', '-']) => format!("{after}{rest}"),
+        _ => file,
+    };
+    old.outputs = Some(outputs.into_iter().map(|(file, value)| (renamed(file), value)).collect());
 }
 
 /// Sides of different kinds know different things of the same image; what only one kind knows would look

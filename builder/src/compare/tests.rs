@@ -145,3 +145,19 @@ fn a_page_has_no_element_of_a_hostile_image() {
     }
     assert_eq!(difference.files[0].what, What::Added);
 }
+
+#[test]
+fn outputs_of_images_with_two_names_stand_beside_each_other() {
+    let side = |name: &str, raw: &str| Side {
+        pins: Pins { settings: BTreeMap::from([("image".to_owned(), name.to_owned())]), ..Pins::default() },
+        outputs: Some(BTreeMap::from([
+            (format!("{name}.raw"), raw.to_owned()),
+            (format!("{name}-oci/index.json"), "i".to_owned()),
+            ("sbom.cdx.json".to_owned(), "s".to_owned()),
+        ])),
+        ..Side::default()
+    };
+    assert!(compare(side("a", "1"), side("b", "1")).unwrap().outputs.is_empty());
+    let changed = compare(side("a", "1"), side("b", "2")).unwrap().outputs;
+    assert_eq!(changed.len(), 1, "{changed:?}");
+}
