@@ -34,6 +34,7 @@ mod tests {
     fn rules_that_the_agent_reads_are_taken_and_others_named() {
         for rule in [
             "size>=100G,smallest",
+            "size>=1.92T,size<=0.5TiB",
             "id=nvme-*",
             "serial=S?1",
             "wwn=0x5000*",
@@ -54,6 +55,8 @@ mod tests {
             ("size=100G", "a comparison"),
             ("size>=much", "a size is a number"),
             ("size>=10X", "a size is a number"),
+            ("size>=1.2.3T", "a size is a number"),
+            ("size>=.5T", "a size is a number"),
             ("bus=sata", "bus is one of"),
             ("path=vda", "absolute path"),
             ("serial=", "wants a value"),

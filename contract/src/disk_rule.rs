@@ -99,9 +99,26 @@ fn condition(word: &str) -> Result<Condition, String> {
 
 fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
-    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let unit = UNITS.iter().find(|(name, _)| *name == unit.trim_end_matches('B'));
-    let bytes = unit.and_then(|(_, bytes)| number.parse::<u64>().ok()?.checked_mul(*bytes));
-    bytes.ok_or_else(|| "a size is a number with K, M, G, T, Ki, Mi, Gi or Ti behind it".to_owned())
+    let bytes = unit.and_then(|(_, bytes)| times(number, *bytes));
+    bytes.ok_or_else(|| {
+        "a size is a number such as 500 or 1.92 with K, M, G, T, Ki, Mi, Gi or Ti behind it".to_owned()
+    })
+}
+
+/// Whole bytes of a number such as `1.92` times `unit`; what is less than a byte is left out.
+fn times(number: &str, unit: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    // More digits than these say nothing of a disk.
+    let is_number =
+        |digits: &str| (1..=18).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
+    let part = fraction.parse::<u128>().ok()?.checked_mul(unit.into())? / scale;
+    let bytes = whole.parse::<u128>().ok()?.checked_mul(unit.into())? + part;
+    u64::try_from(bytes).ok()
 }

@@ -34,7 +34,7 @@ use self::content::Content;
 use self::opening::Opened;
 use self::progress::Progress;
 use self::writing::Writer;
-use crate::error::Result;
+use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::CommandLine;
 use crate::host::disks::Device;
 use crate::host::root::Root;
@@ -78,7 +78,9 @@ pub struct Plan {
 impl Installer<'_> {
     /// Says what [`Installer::install`] would do. Changes nothing.
     pub fn plan(&self, request: &Request) -> Result<Plan> {
-        self.prepare(request).map(|(plan, ..)| plan)
+        let (plan, ..) = self.prepare(request)?;
+        self.check_node_config()?;
+        Ok(plan)
     }
 
     /// Does what `request` asks for, and tells the server that it names.
@@ -126,7 +128,12 @@ impl Installer<'_> {
     fn prepare(&self, request: &Request) -> Result<(Plan, Device, Opened)> {
         let image = self.open(request)?;
         let chosen = self.choose(request, image.holder.as_deref())?;
-        let disk = Device::open(&self.root.path(&chosen.disk.path))?;
+        let path = self.root.path(&chosen.disk.path);
+        if image.packed.is_at(&path) {
+            let message = format!("{} is the image itself", chosen.disk.path.display());
+            return Err(Failure::new(ErrorKind::Preflight, message).help("name another disk"));
+        }
+        let disk = Device::open(&path)?;
         writing::check_sizes(&disk, &image.map)?;
         let plan = Plan {
             image: request.image.name().to_owned(),

@@ -52,6 +52,16 @@ impl Installer<'_> {
         }
     }
 
+    /// Whether there will be a node config, as far as that is known without fetching it: a server may give it
+    /// only once.
+    pub(super) fn check_node_config(&self) -> Result<()> {
+        match &self.config {
+            NodeConfig::CommandLine if names_one(self.line) => self.check_policy().map(drop),
+            NodeConfig::CommandLine => Ok(()),
+            NodeConfig::File(_) | NodeConfig::Absent => self.node_config().map(drop),
+        }
+    }
+
     fn kept_or_fetched(&self) -> Result<UserData> {
         let kept = self.root.path(paths::INSTALL_CONFIG);
         if let Some(document) = Document::read_file(&kept)?

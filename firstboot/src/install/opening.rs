@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -43,6 +44,14 @@ pub enum Packed {
 }
 
 impl Packed {
+    /// Whether it is what is at `path`, a file or a device.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let Self::File(file) = self else { return false };
+        let (Ok(own), Ok(other)) = (file.metadata(), path.metadata()) else { return false };
+        let is_device = own.file_type().is_block_device() && other.file_type().is_block_device();
+        (own.dev(), own.ino()) == (other.dev(), other.ino()) || (is_device && own.rdev() == other.rdev())
+    }
+
     /// Begins to read. The second value says why the first one ended early.
     pub fn begin(self, installer: &Installer<'_>) -> (Box<dyn Read>, Broken) {
         match self {

@@ -1,6 +1,8 @@
 //! The bytes of an image, unpacked as they arrive.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
+use std::rc::Rc;
 
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -13,17 +15,56 @@ const WINDOW: u64 = 128 << 20;
 /// Bytes that are read at once.
 const PIECE: usize = 256 << 10;
 
+/// The most bytes that may arrive without a byte of the image: frames that are skipped, and empty ones.
+const IDLE: u64 = 64 << 20;
+
 /// Unpacks `packed`.
 pub fn unpacked<'a>(packed: impl Read + 'a, packing: Packing) -> Box<dyn Read + 'a> {
-    let packed = BufReader::with_capacity(PIECE, packed);
-    match packing {
-        Packing::Plain => Box::new(packed),
+    let idle = Rc::new(Cell::new(0));
+    let packed = BufReader::with_capacity(PIECE, Arriving { from: packed, idle: idle.clone() });
+    let from: Box<dyn Read + 'a> = match packing {
+        Packing::Plain => return Box::new(packed),
         Packing::Gzip => Box::new(MultiGzDecoder::new(packed)),
         Packing::Zstd => {
             let mut decoder = FrameDecoder::new();
             decoder.set_max_window_size(WINDOW);
             Box::new(Frames { packed, decoder, is_within: false })
         }
+    };
+    Box::new(Leaving { from, idle })
+}
+
+/// Packed bytes, counted since the last one of the image.
+struct Arriving<R> {
+    from: R,
+    idle: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Arriving<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.idle.get() > IDLE {
+            let message = format!("{} MiB of it hold nothing of the image", IDLE >> 20);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        let length = self.from.read(buffer)?;
+        self.idle.set(self.idle.get() + length as u64);
+        Ok(length)
+    }
+}
+
+/// Bytes of the image.
+struct Leaving<R> {
+    from: R,
+    idle: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Leaving<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.from.read(buffer)?;
+        if length > 0 {
+            self.idle.set(0);
+        }
+        Ok(length)
     }
 }
 
@@ -88,6 +129,21 @@ mod tests {
         unpacked(packed, packing).read_to_end(&mut bytes).map(|_| bytes)
     }
 
+    struct Endless {
+        piece: Vec<u8>,
+        at: usize,
+    }
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            for byte in buffer.iter_mut() {
+                *byte = self.piece[self.at % self.piece.len()];
+                self.at += 1;
+            }
+            Ok(buffer.len())
+        }
+    }
+
     #[test]
     fn frames_and_members_are_one_stream() {
         let (one, two) = (vec![7; 300_000], b"the end".to_vec());
@@ -103,6 +159,14 @@ mod tests {
         };
         assert!(read(&[gzip(&one), gzip(&two)].concat(), Packing::Gzip).unwrap() == whole);
         assert!(read(&whole, Packing::Plain).unwrap() == whole);
+        // Both go on for ever.
+        for (packed, endless, packing) in
+            [(zstd(&two), skipped.to_vec(), Packing::Zstd), (gzip(&two), gzip(b""), Packing::Gzip)]
+        {
+            let endless = packed.chain(Endless { piece: endless, at: 0 });
+            let error = unpacked(endless, packing).read_to_end(&mut Vec::new()).unwrap_err();
+            assert!(error.to_string().contains("nothing of the image"), "{error}");
+        }
         for (packed, packing) in [(zstd(&one), Packing::Zstd), (gzip(&one), Packing::Gzip)] {
             assert!(read(&packed[..packed.len() - 9], packing).is_err(), "cut short");
             assert!(read(&whole, packing).is_err(), "not packed");

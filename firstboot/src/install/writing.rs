@@ -212,13 +212,17 @@ impl Writer<'_> {
                 "choose a disk with such sectors, or switch this one to them (nvme format, hdparm --set-sector-size)",
             );
         }
-        let read = gpt::read(&mut Cursor::new(&bytes), sector, self.map.size / sector);
+        let apart = |table: Table| match table.overlap() {
+            Some((one, other)) => Err(format!("its partitions {one} and {other} overlap")),
+            None => Ok(table),
+        };
+        let read = gpt::read(&mut Cursor::new(&bytes), sector, self.map.size / sector).and_then(apart);
         let mut table = match read {
             Ok(table) => table,
             Err(why) => {
                 return refuse(
                     ErrorKind::Untrusted,
-                    format!("the image has no partition table: {why}"),
+                    format!("the image has no sound partition table: {why}"),
                     "install the output raw of kiln",
                 );
             }

@@ -13,6 +13,11 @@ const SIZE: usize = 8 * MIB;
 
 /// An image with a root and a var partition, boot code, and two stretches without data.
 fn image(sector: usize) -> Vec<u8> {
+    image_with(sector, 8192)
+}
+
+/// The same, with the var partition from this sector on.
+fn image_with(sector: usize, var: u64) -> Vec<u8> {
     let partition = |number: u32, kind: &str, first: u64, last: u64| Partition {
         number,
         kind: kind.to_owned(),
@@ -22,7 +27,7 @@ fn image(sector: usize) -> Vec<u8> {
     };
     let mut table = Table::of(vec![
         partition(1, partition_type::ROOT, 2048, 8191),
-        partition(2, partition_type::VAR, 8192, 14335),
+        partition(2, partition_type::VAR, var, 14335),
     ]);
     let sectors = (SIZE / 512) as u64;
     assert!(table.fit(sectors));
@@ -277,7 +282,7 @@ fn what_is_wrong_with_an_image_is_said() {
 
 #[test]
 fn what_is_wrong_with_a_disk_is_said_and_it_stays_as_it_was() {
-    let image_512 = image(512);
+    let (image_512, shared) = (image(512), image_with(512, 8000));
     let image_4096 = image(4096);
     let mut empty = vec![0; SIZE];
     empty[5 * MIB] = 1;
@@ -287,7 +292,8 @@ fn what_is_wrong_with_a_disk_is_said_and_it_stays_as_it_was() {
         (Memory::new(vec![0xaa; SIZE - 512]), &image_512, "is too small", ErrorKind::Preflight),
         (large, &image_512, "sectors of 512 bytes, and those of /dev/test have 4096", ErrorKind::Preflight),
         (Memory::new(vec![0xaa; 10 * MIB]), &image_4096, "sectors of 4096 bytes", ErrorKind::Preflight),
-        (Memory::new(vec![0xaa; 10 * MIB]), &empty, "no partition table", ErrorKind::Untrusted),
+        (Memory::new(vec![0xaa; 10 * MIB]), &empty, "no sound partition table", ErrorKind::Untrusted),
+        (Memory::new(vec![0xaa; 10 * MIB]), &shared, "partitions 1 and 2 overlap", ErrorKind::Untrusted),
         (
             Memory::new(vec![0xaa; 10 * MIB]),
             &image_512[..2 * MIB].to_vec(),
