@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -422,8 +423,8 @@ pub struct RunArgs {
     /// End with success as soon as the console shows this text; with 6 if it does not
     #[arg(long, value_name = "TEXT")]
     pub until: Option<String>,
-    /// With --until: how many seconds to wait
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "until")]
+    /// With --until: how long to wait, in seconds or such as 90s, 10m, 1h
+    #[arg(long, value_name = "TIME", default_value = "600", value_parser = seconds, requires = "until")]
     pub timeout: u64,
     /// Print QEMU's command line, one word a line, and do not start it
     #[arg(long, conflicts_with_all = ["platform", "until"])]
@@ -431,6 +432,15 @@ pub struct RunArgs {
     /// More arguments for QEMU
     #[arg(last = true, value_name = "ARGUMENT")]
     pub more: Vec<OsString>,
+}
+
+/// Seconds of a text such as `600`, `90s`, `10m` or `1h`.
+fn seconds(text: &str) -> Result<u64, String> {
+    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = [("", 1), ("s", 1), ("m", 60), ("h", 3600)].into_iter().find(|(name, _)| *name == unit);
+    let found = unit.and_then(|(_, unit)| number.parse::<u64>().ok()?.checked_mul(unit));
+    found.ok_or_else(|| "write seconds, or a number with s, m or h behind it, such as 10m".to_owned())
 }
 
 fn map_file(text: &str) -> Result<PathBuf, String> {
@@ -448,8 +458,8 @@ pub struct TestArgs {
     /// The machine.
     #[command(flatten)]
     pub machine: MachineArgs,
-    /// How many seconds the machine may take until the first test begins
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    /// How long the machine may take until the first test begins, in seconds or such as 90s, 10m, 1h
+    #[arg(long, value_name = "TIME", default_value = "600", value_parser = seconds)]
     pub timeout: u64,
     /// Write the machine's console into this file
     #[arg(long, value_name = "FILE")]
@@ -555,6 +565,9 @@ pub struct ServeArgs {
     /// iPXE, for firmware that loads it by HTTP: served by its name, such as /ipxe.efi
     #[arg(long, value_name = "FILE")]
     pub ipxe: Vec<PathBuf>,
+    /// How many connections one address may have: more for a rack behind address translation
+    #[arg(long, value_name = "NUMBER", default_value = "64")]
+    pub connections_per_address: NonZeroUsize,
     /// Append a line for each request to this file [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub access_log: Option<PathBuf>,

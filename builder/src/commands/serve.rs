@@ -22,6 +22,7 @@ pub fn run(args: &ServeArgs, terminal: &Terminal) -> Result<()> {
         install: args.install.clone(),
         install_overwrite: args.install_overwrite,
         ipxe: args.ipxe.clone(),
+        connections_per_address: args.connections_per_address.get(),
         access_log: args.access_log.clone(),
         json: terminal.json,
     })?;

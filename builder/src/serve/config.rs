@@ -1,5 +1,6 @@
 //! The node configs: which file a machine gets, its variables, and the report that is added to it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use serde_yaml_ng::Value;
 
 use super::identity::{self, Identity, is_plain};
+use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// The longest node config, as the agent reads it.
@@ -17,8 +19,11 @@ const LONGEST: u64 = 1 << 20;
 /// The file for machines that have none of their own, without extension.
 const DEFAULT: &str = "default";
 
+/// How many texts are known by their digests: two for each machine of the largest rack.
+const MOST_KNOWN: usize = 20_000;
+
 /// Its place is taken by what the token command prints.
-pub(super) const TOKEN: &str = "${token}";
+const TOKEN: &str = "${token}";
 
 /// Where node configs come from.
 #[derive(Debug)]
@@ -27,12 +32,31 @@ pub(super) struct Configs {
     is_folder: bool,
     /// The text that most machines have in common is in memory once.
     common: Mutex<Arc<str>>,
+    /// Where the report goes in texts that were read before: a long text takes long to be understood.
+    known: Mutex<BTreeMap<Digest, Option<Place>>>,
+}
+
+/// A node config with variables.
+#[derive(Debug, Clone)]
+pub(super) struct Template {
+    text: Arc<str>,
+    /// Where a report is added; none if it takes none.
+    place: Option<Place>,
+}
+
+/// Where a report goes in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In a document of its own, at the end.
+    End,
+    /// Behind this many bytes: the line that says that a document is the agent's.
+    Behind(usize),
 }
 
 /// A text with variables, and their values for one machine.
 #[derive(Debug, Clone)]
 pub(super) struct Config {
-    template: Arc<str>,
+    template: Template,
     values: Vec<(&'static str, String)>,
     report: Option<Arc<Report>>,
 }
@@ -51,7 +75,8 @@ impl Configs {
     /// before a machine asks. `has_token` says whether there is a token command.
     pub fn open(path: &Path, has_token: bool) -> Result<(Self, Vec<String>)> {
         let is_folder = path.metadata().at("reading", path)?.is_dir();
-        let configs = Self { path: path.to_owned(), is_folder, common: Mutex::new("".into()) };
+        let configs =
+            Self { path: path.to_owned(), is_folder, common: Mutex::new("".into()), known: Mutex::default() };
         let mut notices = Vec::new();
         let files = configs.files()?;
         if files.is_empty() {
@@ -78,7 +103,7 @@ impl Configs {
                 return Err(Error::new(ErrorKind::Definition, message)
                     .help("add --token-command kubeadm token create --ttl 30m"));
             }
-            if !takes_report(&text) {
+            if configs.place(&text).is_none() {
                 notices.push(format!(
                     "{}: no report is added: only a node config of YAML documents without a report takes one",
                     file.display()
@@ -105,17 +130,32 @@ impl Configs {
     }
 
     /// The text for a machine; `None` if it has no config.
-    pub fn find(&self, identity: &Identity) -> Result<Option<Arc<str>>> {
+    pub fn find(&self, identity: &Identity) -> Result<Option<Template>> {
         if self.is_folder {
             for name in identity.file_names() {
                 if let Some(text) = read(&self.path.join(name + ".yaml"))? {
-                    return Ok(Some(text.into()));
+                    return Ok(Some(Template { place: self.place(&text), text: text.into() }));
                 }
             }
         }
         let common =
             if self.is_folder { self.path.join(DEFAULT.to_owned() + ".yaml") } else { self.path.clone() };
-        Ok(read(&common)?.map(|text| self.shared(text)))
+        Ok(read(&common)?.map(|text| Template { place: self.place(&text), text: self.shared(text) }))
+    }
+
+    fn place(&self, text: &str) -> Option<Place> {
+        let digest = Digest::of(text.as_bytes());
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = known().get(&digest) {
+            return *place;
+        }
+        let place = place(text);
+        let mut known = known();
+        if known.len() >= MOST_KNOWN {
+            known.clear();
+        }
+        known.insert(digest, place);
+        place
     }
 
     fn shared(&self, text: String) -> Arc<str> {
@@ -158,13 +198,27 @@ fn read(path: &Path) -> Result<Option<String>> {
     }
 }
 
+impl Template {
+    /// Whether it has a place for a token.
+    pub fn wants_token(&self) -> bool {
+        self.text.contains(TOKEN)
+    }
+}
+
+#[cfg(test)]
+impl From<&str> for Template {
+    fn from(text: &str) -> Self {
+        Self { text: text.into(), place: place(text) }
+    }
+}
+
 impl Config {
     /// The config for a machine, with `token` if its text has a place for one.
     ///
     /// # Errors
     /// The name, without `${}`, of a variable in the text that has no value for this machine.
     pub fn new(
-        template: Arc<str>,
+        template: Template,
         identity: &Identity,
         token: Option<String>,
         report: Option<Arc<Report>>,
@@ -177,19 +231,19 @@ impl Config {
             ("${serial}", plain_serial),
             (TOKEN, token),
         ] {
-            if template.contains(name) {
+            if template.text.contains(name) {
                 values.push((name, value.ok_or_else(|| name.trim_matches(['$', '{', '}']).to_owned())?));
             }
         }
-        Ok(Self { report: report.filter(|_| takes_report(&template)), template, values })
+        Ok(Self { report, template, values })
     }
 
     /// Its text; reports go to the address with this ID. The same at each call.
     pub fn text(&self, report_id: &str) -> String {
-        let mut text = self.template.to_string();
-        if let Some(report) = &self.report {
+        let mut text = self.template.text.to_string();
+        if let Some((report, place)) = self.report.as_ref().zip(self.template.place) {
             let url = format!("{}/report/{report_id}", report.base);
-            text = with_report(&text, &url, &report.authority).unwrap_or(text);
+            text = with_report(&text, place, &url, &report.authority);
         }
         // A value cannot contain a variable: each has a form without `$`.
         self.values.iter().fold(text, |text, (name, value)| text.replace(name, value))
@@ -198,54 +252,59 @@ impl Config {
 
 const AGENT: &str = "FirstbootConfiguration";
 
-fn takes_report(text: &str) -> bool {
-    with_report(text, "https://x/", "x").is_some()
+/// A node config with a report to `url` for the agent, which trusts `authority` there.
+fn with_report(text: &str, place: Place, url: &str, authority: &str) -> String {
+    let authority: String = authority.trim().lines().map(|line| format!("    {line}\n")).collect();
+    let report = format!("report:\n- kind: webhook\n  url: {url}\n  caCert: |\n{authority}");
+    match place {
+        Place::End => {
+            format!("{}\n---\napiVersion: firstboot.kiln/v1\nkind: {AGENT}\n{report}", text.trim_end())
+        }
+        Place::Behind(bytes) => {
+            let (before, behind) = text.split_at(bytes);
+            let line_end = if before.ends_with('\n') { "" } else { "\n" };
+            format!("{before}{line_end}{report}{behind}")
+        }
+    }
 }
 
-/// A node config with a report to `url` for the agent, which trusts `authority` there. `None` if the text is
-/// no list of YAML documents, has a report, or is written in a way to which nothing can be added.
-fn with_report(text: &str, url: &str, authority: &str) -> Option<String> {
+/// Where a report is added to a text. `None` if it is no list of YAML documents, has a report, or is written in
+/// a way to which nothing can be added.
+fn place(text: &str) -> Option<Place> {
     let documents = documents(text)?;
     let is_node_config =
         |document: &Value| document.get("apiVersion").is_some() && document.get("kind").is_some();
     if !documents.iter().all(is_node_config) {
         return None;
     }
-    let authority: String = authority.trim().lines().map(|line| format!("    {line}\n")).collect();
-    let report = format!("report:\n- kind: webhook\n  url: {url}\n  caCert: |\n{authority}");
-    let is_agents = |document: &Value| document.get("kind").and_then(Value::as_str) == Some(AGENT);
-    let place = documents.iter().position(is_agents);
-    let added = match place.map(|place| &documents[place]) {
-        None => format!("{}\n---\napiVersion: firstboot.kiln/v1\nkind: {AGENT}\n{report}", text.trim_end()),
+    let is_agents = |document: &&Value| document.get("kind").and_then(Value::as_str) == Some(AGENT);
+    let place = match documents.iter().find(is_agents) {
+        None => Place::End,
         Some(document) if document.get("report").is_some() => return None,
-        Some(_) => behind_agents_kind(text, &report)?,
+        Some(_) => Place::Behind(behind_agents_kind(text)?),
     };
-    // Whatever the text looked like: what comes out is read as what came in, and a report.
-    let expected = documents.len() + usize::from(place.is_none());
+    // Whatever the text looks like: what comes out is read as what came in, and a report.
+    let expected = documents.len() + usize::from(place == Place::End);
     let is_right = |documents: &Vec<Value>| {
         documents.len() == expected
             && documents.iter().filter(|document| document.get("report").is_some()).count() == 1
     };
-    documents_of(&added).filter(is_right).map(|_| added)
+    documents_of(&with_report(text, place, "https://x/", "x")).filter(is_right).map(|_| place)
 }
 
-/// Puts `more` behind the line `kind: FirstbootConfiguration`, if that begins at the margin.
-fn behind_agents_kind(text: &str, more: &str) -> Option<String> {
-    let mut whole = String::with_capacity(text.len() + more.len());
-    let mut is_done = false;
-    for line in text.split_inclusive('\n') {
-        whole.push_str(line);
-        let is_kind = line.split_once("kind:").is_some_and(|(before, kind)| {
+/// The bytes up to the end of the line `kind: FirstbootConfiguration`, if that begins at the margin.
+fn behind_agents_kind(text: &str) -> Option<usize> {
+    let is_kind = |line: &str| {
+        line.strip_prefix("kind:").is_some_and(|kind| {
             let kind = kind.split('#').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
-            before.is_empty() && kind == AGENT
-        });
-        if is_kind && !is_done {
-            whole.push_str(if line.ends_with('\n') { "" } else { "\n" });
-            whole.push_str(more);
-            is_done = true;
-        }
-    }
-    is_done.then_some(whole)
+            kind == AGENT
+        })
+    };
+    let mut end = 0;
+    text.split_inclusive('\n').find_map(|line| {
+        end += line.len();
+        is_kind(line).then_some(end)
+    })
 }
 
 /// The documents of a text that begins like a node config.

@@ -17,7 +17,7 @@ fn the_file_of_the_mac_comes_first_and_the_default_last() {
     let (configs, notices) = Configs::open(folder.path(), false).unwrap();
     assert_eq!(notices.len(), 1, "{notices:?}");
     let machine = identity("mac=52:54:00:00:00:01&serial=S1&uuid=4c4c4544-0042-3510-8052-b4c04f4e4d31");
-    let found = || configs.find(&machine).unwrap().unwrap().to_string();
+    let found = || configs.find(&machine).unwrap().unwrap().text.to_string();
     for name in [
         "default.yaml",
         "S1.yaml",

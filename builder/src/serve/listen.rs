@@ -25,9 +25,6 @@ use crate::error::{Error, ErrorKind, Result};
 /// How many connections are open at once; more wait.
 const MOST: usize = 12_000;
 
-/// How many of them one address may have: 10,000 machines have as many addresses.
-const MOST_OF_ONE: usize = 64;
-
 /// Files that the process needs besides connections.
 const OTHER_FILES: u64 = 200;
 
@@ -60,14 +57,16 @@ pub(super) struct Listener {
     https: Option<(TcpListener, Arc<Authority>)>,
     addresses: (SocketAddr, Option<SocketAddr>),
     most: usize,
+    most_of_one: usize,
 }
 
 impl Listener {
-    /// Binds the ports.
+    /// Binds the ports. One address may have `most_of_one` connections.
     pub fn bind(
         http: SocketAddr,
         https: Option<SocketAddr>,
         authority: Option<Arc<Authority>>,
+        most_of_one: usize,
     ) -> Result<Self> {
         let runtime = Builder::new_multi_thread()
             .enable_all()
@@ -89,7 +88,7 @@ impl Listener {
         let addresses = (local(&http)?, https_address);
         let most = allow_files();
         drop(_inside);
-        Ok(Self { runtime, http, https, addresses, most })
+        Ok(Self { runtime, http, https, addresses, most, most_of_one })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -106,10 +105,11 @@ impl Listener {
 
     /// Serves until a signal asks for the end.
     pub fn serve(self, service: &Arc<Service>) -> Result<()> {
-        let Self { runtime, http, https, most, .. } = self;
+        let Self { runtime, http, https, most, most_of_one, .. } = self;
         let (end, ending) = watch::channel(());
         let slots = Arc::new(Semaphore::new(most));
-        let shared = Arc::new(Shared { service: service.clone(), addresses: Mutex::default(), ending });
+        let shared =
+            Arc::new(Shared { service: service.clone(), addresses: Mutex::default(), most_of_one, ending });
         runtime.block_on(async {
             let refused = |error| Error::new(ErrorKind::Io, format!("waiting for signals: {error}"));
             let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
@@ -139,6 +139,7 @@ struct Shared {
     service: Arc<Service>,
     /// How many connections each address has.
     addresses: Mutex<HashMap<IpAddr, usize>>,
+    most_of_one: usize,
     ending: watch::Receiver<()>,
 }
 
@@ -154,7 +155,7 @@ impl Place {
     fn take(shared: &Arc<Shared>, address: IpAddr, slot: OwnedSemaphorePermit) -> Option<Self> {
         let mut addresses = shared.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let count = addresses.entry(address).or_default();
-        if *count >= MOST_OF_ONE {
+        if *count >= shared.most_of_one {
             return None;
         }
         *count += 1;

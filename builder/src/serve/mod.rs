@@ -75,6 +75,8 @@ pub struct Settings {
     pub install_overwrite: bool,
     /// Programs for firmware to load: iPXE.
     pub ipxe: Vec<PathBuf>,
+    /// How many connections one address may have.
+    pub connections_per_address: usize,
     /// The file for the access log; none: standard output.
     pub access_log: Option<PathBuf>,
     /// Whether the log has JSON lines.
@@ -147,7 +149,12 @@ impl Server {
             }
         };
         let programs = settings.ipxe.iter().map(|path| program(path)).collect::<Result<Vec<_>>>()?;
-        let listener = listen::Listener::bind(settings.listen, settings.https_listen, authority.clone())?;
+        let listener = listen::Listener::bind(
+            settings.listen,
+            settings.https_listen,
+            authority.clone(),
+            settings.connections_per_address,
+        )?;
         let reports = listener.https_port().zip(authority.map(|authority| authority.pem.clone()));
         let base = url.clone().unwrap_or_else(|| format!("http://{}", listener.address()));
         let urls = urls(&base, &image, &programs);

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::access_log::{AccessLog, Line};
 use super::body::Body;
-use super::config::{Config, Configs, Report, TOKEN};
+use super::config::{Config, Configs, Report};
 use super::identity::Identity;
 use super::image::{Disk, Image, Served};
 use super::machines::{Machines, Next, Take};
@@ -274,7 +274,7 @@ impl Service {
             }
         };
         let token = match &self.tokens {
-            Some(tokens) if template.contains(TOKEN) => Some(tokens.make().await.map_err(|error| {
+            Some(tokens) if template.wants_token() => Some(tokens.make().await.map_err(|error| {
                 super::warn(&format!("no token for {}: {error}", identity.key().unwrap_or_default()));
                 Refusal::Now("there is no token".to_owned())
             })?),

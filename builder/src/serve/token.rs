@@ -20,6 +20,9 @@ const AT_ONCE: usize = 4;
 /// How long a command may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// How long its pipes are read when it has ended.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// The length of a token.
 const LENGTH: usize = 6 + 1 + 16;
 
@@ -63,14 +66,24 @@ impl Tokens {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| format!("starting {program}: {error}"))?;
-        let (output, errors) = (child.stdout.take(), child.stderr.take());
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        let pipes = (child.stdout.take(), child.stderr.take());
         let run = async {
-            let (output, errors) = tokio::join!(text(output), text(errors));
-            (output, errors, child.wait().await)
+            let reading = async { tokio::join!(read(pipes.0, &mut output), read(pipes.1, &mut errors)) };
+            tokio::pin!(reading);
+            tokio::select! {
+                _ = &mut reading => child.wait().await,
+                status = child.wait() => {
+                    // What is in the pipes already is read; a process that it left behind may keep them open.
+                    let _ = tokio::time::timeout(LAST_WORDS, reading).await;
+                    status
+                }
+            }
         };
-        let (output, errors, status) = tokio::time::timeout(LIMIT, run)
+        let status = tokio::time::timeout(LIMIT, run)
             .await
             .map_err(|_| format!("{program} took longer than {} s", LIMIT.as_secs()))?;
+        let (output, errors) = (String::from_utf8_lossy(&output), String::from_utf8_lossy(&errors));
         let status = status.map_err(|error| format!("waiting for {program}: {error}"))?;
         if !status.success() {
             let errors = without_tokens(errors.trim());
@@ -115,13 +128,11 @@ fn without_tokens(text: &str) -> String {
 }
 
 /// The start of what a program prints; the rest is thrown away.
-async fn text(from: Option<impl AsyncRead + Unpin>) -> String {
-    let mut kept = Vec::new();
+async fn read(from: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
     if let Some(mut from) = from {
-        let _ = (&mut from).take(LONGEST_OUTPUT).read_to_end(&mut kept).await;
+        let _ = (&mut from).take(LONGEST_OUTPUT).read_to_end(kept).await;
         let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
     }
-    String::from_utf8_lossy(&kept).into_owned()
 }
 
 /// `[a-z0-9]{6}\.[a-z0-9]{16}` (Kubernetes, "Authenticating with Bootstrap Tokens").
@@ -146,6 +157,16 @@ mod tests {
         ] {
             assert_eq!(without_tokens(text), expected);
         }
+    }
+
+    #[test]
+    fn a_process_that_the_command_leaves_behind_keeps_nobody_waiting() {
+        let words = ["sh", "-c", "sleep 50 & echo abcdef.0123456789abcdef"].map(str::to_owned).to_vec();
+        let began = std::time::Instant::now();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let token = runtime.block_on(async { Tokens::new(words).unwrap().make().await });
+        assert_eq!(token, Ok("abcdef.0123456789abcdef".to_owned()));
+        assert!(began.elapsed() < Duration::from_secs(40));
     }
 
     #[test]
