@@ -25,7 +25,9 @@ fuzz_target!(|bytes: &[u8]| {
 /// Sets the signs that every hive begins with, and the checksum.
 fn seal(bytes: &mut [u8]) {
     bytes[..4].copy_from_slice(b"regf");
-    let words = bytes[..508].chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().expect("four")));
+    let words = bytes[..508]
+        .chunks_exact(4)
+        .map(|word| u32::from_le_bytes(word.try_into().expect("four")));
     let sum = match words.fold(0, |sum, word| sum ^ word) {
         0 => 1,
         u32::MAX => u32::MAX - 1,
