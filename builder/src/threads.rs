@@ -43,8 +43,8 @@ impl Start {
     }
 }
 
-/// Calls `make` for each of `items` on several threads, and `take` with the results in the order of the items.
-/// Only some results wait at any time, however many items there are.
+/// Calls `make` for each of `items` on several threads, and `take` with the results in the order of the
+/// items. Only some results wait at any time, however many items there are.
 ///
 /// # Errors
 /// The first error in the order of the items, of either; nothing is taken after it.

@@ -117,8 +117,8 @@ pub(crate) fn plain(path: &Path, title: &str, spool_dir: &Path) -> Result<PathBu
     Ok(path)
 }
 
-/// The files of the package `path` (deb(5)) as a tar that is not compressed, in a new file in `spool_dir` or in
-/// `path` itself.
+/// The files of the package `path` (deb(5)) as a tar that is not compressed, in a new file in `spool_dir`
+/// or in `path` itself.
 ///
 /// # Errors
 /// [`ErrorKind::Archive`] if it is broken, or unpacks to more than is sane.

@@ -281,7 +281,8 @@ pub struct Job<'a> {
     pub scratch: &'a Path,
     /// Where progress is shown.
     pub progress: &'a Progress,
-    /// Lets the layers begin: as soon as the base no longer needs all processors. They begin at its end at the latest.
+    /// Lets the layers begin: as soon as the base no longer needs all processors. They begin at its end at
+    /// the latest.
     pub layers: &'a Starter,
 }
 

@@ -209,8 +209,8 @@ pub fn compare(mut old: Side, mut new: Side) -> Result<Comparison> {
     })
 }
 
-/// The files of outputs begin with the image's name: those of another name get the new one, so that each stands
-/// beside its counterpart.
+/// The files of outputs begin with the image's name: those of another name get the new one, so that each
+/// stands beside its counterpart.
 fn match_names(old: &mut Side, new: &Side) {
     let name = |side: &Side| side.pins.settings.get("image").cloned();
     let (Some(before), Some(after), Some(outputs)) = (name(old), name(new), old.outputs.take()) else {

@@ -10,7 +10,8 @@ use std::thread;
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
-/// Measured on layers of programs: 62 percent of the time of zlib's usual level 6, for 104 percent of its bytes.
+/// Measured on layers of programs: 62 percent of the time of zlib's usual level 6, for 104 percent of its
+/// bytes.
 pub(crate) const LEVEL: u32 = 3;
 /// Bytes in a piece. Another length gives other bytes, so it must not change.
 const PIECE: usize = 1 << 20;

@@ -63,8 +63,8 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// The base, and the definition's layers. The base takes longest, and is single-threaded but for its beginning:
-    /// from then on the layers are packed at the same time, and prepared for the outputs.
+    /// The base, and the definition's layers. The base takes longest, and is single-threaded but for its
+    /// beginning: from then on the layers are packed at the same time, and prepared for the outputs.
     pub(super) fn contents(&self) -> Result<(Content, Vec<PackedLayer>)> {
         std::thread::scope(|scope| {
             let (starter, start) = threads::starter();

@@ -268,8 +268,8 @@ fn with_report(text: &str, place: Place, url: &str, authority: &str) -> String {
     }
 }
 
-/// Where a report is added to a text. `None` if it is no list of YAML documents, has a report, or is written in
-/// a way to which nothing can be added.
+/// Where a report is added to a text. `None` if it is no list of YAML documents, has a report, or is
+/// written in a way to which nothing can be added.
 fn place(text: &str) -> Option<Place> {
     let documents = documents(text)?;
     let is_node_config =

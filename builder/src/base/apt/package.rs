@@ -58,8 +58,8 @@ pub(super) fn kernel_modules(path: &Path) -> Result<BTreeSet<String>> {
     read_modules(member(path, "data.tar")?).map_err(|error| broken(path, &error.to_string()))
 }
 
-/// A package whose files are not compressed: dpkg-deb and dpkg, which both unpack the packages of the bootstrap,
-/// then have nothing to decompress.
+/// A package whose files are not compressed: dpkg-deb and dpkg, which both unpack the packages of the
+/// bootstrap, then have nothing to decompress.
 pub(super) struct Plain {
     /// The package up to its files.
     head: Vec<u8>,

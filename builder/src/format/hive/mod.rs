@@ -4,8 +4,8 @@
 //! (<https://github.com/msuhanov/regf>). An edit frees the cells that it replaces and takes new ones at the
 //! end of the file, so everything else keeps its bytes and its place. Times of changed keys are the image's.
 //!
-//! A hive comes from outside: [`Hive::read`] walks every cell once, and later a cell is only followed to where
-//! such a walk has found one. No walk is longer than the file.
+//! A hive comes from outside: [`Hive::read`] walks every cell once, and later a cell is only followed to
+//! where such a walk has found one. No walk is longer than the file.
 
 mod cells;
 mod edit;
