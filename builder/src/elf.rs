@@ -16,7 +16,7 @@ const EM_AARCH64: u16 = 183;
 pub enum Machine {
     /// One that images can be for.
     Known(Arch),
-    /// `e_machine` of any other.
+    /// The number of any other: `e_machine`, or `Machine` of a PE image.
     Other(u16),
 }
 
@@ -24,7 +24,7 @@ impl fmt::Display for Machine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Known(arch) => formatter.write_str(arch.name()),
-            Self::Other(number) => write!(formatter, "another machine (ELF {number})"),
+            Self::Other(number) => write!(formatter, "another machine ({number})"),
         }
     }
 }

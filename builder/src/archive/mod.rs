@@ -15,6 +15,7 @@ pub(crate) mod path;
 pub(crate) mod pax;
 pub mod pattern;
 mod unpack;
+mod zip;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -47,6 +48,8 @@ enum Packing {
     Gzip,
     Xz,
     Zstd,
+    /// An archive of its own form, of which a tar is made.
+    Zip,
 }
 
 /// An archive of a known form.
@@ -169,6 +172,10 @@ fn head(file: &File, start: u64) -> std::io::Result<Vec<u8>> {
 }
 
 fn packing(head: &[u8]) -> Option<Packing> {
+    // The first member, or the end of an archive without any.
+    if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
+        return Some(Packing::Zip);
+    }
     compression(head).or_else(|| is_tar(head).then_some(Packing::Plain))
 }
 
@@ -185,11 +192,10 @@ fn compression(head: &[u8]) -> Option<Packing> {
 fn unknown(title: &str, head: &[u8]) -> Error {
     let looks = match head {
         [] => "it is empty",
-        [b'P', b'K', ..] => "it is a zip file",
         [b'<', ..] => "it looks like a web page",
         _ => "its first bytes are unknown",
     };
     Error::new(ErrorKind::Archive, format!("{title} is no archive that can be read: {looks}")).help(
-        "tar, tar.bz2, tar.gz, tar.xz, tar.zst and .deb are read; use a file artifact for anything else",
+        "tar, tar.bz2, tar.gz, tar.xz, tar.zst, zip and .deb are read; use a file artifact for anything else",
     )
 }

@@ -10,7 +10,7 @@ use liblzma::bufread::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
 use tempfile::{NamedTempFile, TempPath};
 
-use super::{Archive, Packing, unpack_limit};
+use super::{Archive, Packing, unpack_limit, zip};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// The memory limit of an xz stream; xz -9 needs 65 MiB.
@@ -63,6 +63,11 @@ pub(super) fn unpack(archive: &Archive, spool_dir: &Path) -> Result<Unpacked> {
             spool: None,
         });
     }
+    if archive.packing == Packing::Zip {
+        let mut spool = new_spool(spool_dir)?;
+        let end = zip::to_tar(&archive.path, &archive.title, spool.as_file_mut())?;
+        return unpacked(spool, end);
+    }
     let length = archive.end - archive.start;
     let mut file = File::open(&archive.path).at("opening", &archive.path)?;
     file.seek(SeekFrom::Start(archive.start)).at("reading", &archive.path)?;
@@ -70,6 +75,10 @@ pub(super) fn unpack(archive: &Archive, spool_dir: &Path) -> Result<Unpacked> {
         .map_err(|error| broken(&archive.title, &error))?;
     let mut spool = new_spool(spool_dir)?;
     let end = copy(&archive.title, length, &mut reader, &mut spool)?;
+    unpacked(spool, end)
+}
+
+fn unpacked(spool: NamedTempFile, end: u64) -> Result<Unpacked> {
     let path = std::path::absolute(spool.path()).at("resolving", spool.path())?;
     Ok(Unpacked { path, start: 0, end, spool: Some(spool.into_temp_path()) })
 }
@@ -96,7 +105,7 @@ fn new_spool(spool_dir: &Path) -> Result<NamedTempFile> {
 
 fn decoder<'a>(packing: Packing, input: BufReader<io::Take<File>>) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match packing {
-        Packing::Plain => Box::new(input),
+        Packing::Plain | Packing::Zip => Box::new(input),
         Packing::Bzip2 => Box::new(MultiBzDecoder::new(input)),
         Packing::Gzip => Box::new(MultiGzDecoder::new(input)),
         Packing::Xz => {

@@ -129,6 +129,8 @@ fn placeholders(layer: &Layer) -> Variables {
         "runtime-service" => "containerd.service",
         "kubernetes-minor" => "1.36",
         "distribution" | "name" | "suite" => "any",
+        "windows" => "2022",
+        "windows-build" => "20348",
         _ => "1.36.0",
     };
     mentioned::in_layer(layer)

@@ -14,7 +14,7 @@ use crate::at;
 use crate::error::Result;
 
 /// Variables that are not of `[versions]`; `url` exists for checksums alone.
-pub(super) const FIXED: [&str; 10] = [
+pub(super) const FIXED: [&str; 12] = [
     "name",
     "arch",
     "distribution",
@@ -24,6 +24,8 @@ pub(super) const FIXED: [&str; 10] = [
     "runtime",
     "cri-socket",
     "runtime-service",
+    "windows",
+    "windows-build",
     "url",
 ];
 

@@ -422,7 +422,7 @@ pub enum Place {
         /// Permission bits.
         mode: u32,
     },
-    /// The artifact is an archive (tar, tar.gz, tar.xz, tar.zst, or a .deb package).
+    /// The artifact is an archive (tar, tar.gz, tar.xz, tar.zst, zip, or a .deb package).
     Archive(ArchiveRules),
 }
 

@@ -375,7 +375,8 @@ impl Resolver<'_> {
     /// What to take in place of a layer that does not work on the base.
     fn instead_of(&self, layer: &Layer, kind: Kind<'_>, arch: Arch) -> String {
         let others = layer.capabilities().flat_map(|capability| self.providers_of(capability, kind, arch));
-        match others.into_iter().next() {
+        let is_of_other_kind = layer.is_for_windows() != (kind.base() == WINDOWS);
+        match others.into_iter().next().filter(|_| is_of_other_kind) {
             Some(other) => format!("take the layer \"{other}\" instead, or another base"),
             None => "choose another layer or base".to_owned(),
         }

@@ -14,9 +14,10 @@ pub struct Section<'a> {
     pub content: Box<dyn Read + 'a>,
 }
 
-/// The machine of a PE image for x86-64, and for AArch64.
-#[cfg(test)]
-const AMD64: u16 = 0x8664;
+/// The machine of a PE image for x86-64.
+pub const AMD64: u16 = 0x8664;
+/// The machine of a PE image for AArch64.
+pub const ARM64: u16 = 0xaa64;
 
 /// Data that is read and not changed (`IMAGE_SCN_CNT_INITIALIZED_DATA | IMAGE_SCN_MEM_READ`).
 const READ_ONLY_DATA: u32 = 0x4000_0040;
@@ -59,6 +60,23 @@ pub fn extend(stub: &[u8], sections: Vec<Section<'_>>, to: &mut File) -> io::Res
     to.set_len(place)?;
     to.seek(SeekFrom::Start(0))?;
     to.write_all(&headers.bytes)
+}
+
+/// The machine that a PE image is for; `None` if it is none.
+///
+/// # Errors
+/// When reading fails.
+pub fn machine(image: impl Read) -> io::Result<Option<u16>> {
+    const HEAD: u64 = 4 << 10;
+    let mut head = Vec::new();
+    image.take(HEAD).read_to_end(&mut head)?;
+    let find = || {
+        let start = head.get(START..START + 4).filter(|_| head.starts_with(b"MZ"))?;
+        let start = u32::from_le_bytes(start.try_into().ok()?) as usize;
+        let machine = head.get(start..start.checked_add(6)?)?.strip_prefix(b"PE\0\0")?;
+        Some(u16::from_le_bytes(machine.try_into().ok()?))
+    };
+    Ok(find())
 }
 
 /// The content of the first section of this name, or nothing if the file has none, or is no PE image at all.

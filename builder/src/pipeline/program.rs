@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::definition::plan::{Arch, ImagePlan, Origin};
 use crate::elf::{self, Machine};
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::format::pe;
 
 /// The programs that the layers of `plan` ask for, by name. `explicit` is the agent that the user named.
 pub(super) fn all(plan: &ImagePlan, explicit: Option<&Path>) -> Result<BTreeMap<String, PathBuf>> {
@@ -26,6 +28,7 @@ pub fn find(name: &str, arch: Arch, explicit: Option<&Path>) -> Result<PathBuf> 
     let path = explicit.map(Path::to_owned).or_else(beside);
     let refused = |why: String| {
         let make = match arch {
+            _ if is_for_windows(name) => "tools/windows-agent".to_owned(),
             Arch::OF_THIS_MACHINE => "make programs".to_owned(),
             other => format!("make programs ARCH={}", other.name()),
         };
@@ -37,15 +40,34 @@ pub fn find(name: &str, arch: Arch, explicit: Option<&Path>) -> Result<PathBuf> 
         let place = path.map(|path| format!(" at {}", path.display())).unwrap_or_default();
         return refused(format!("is not there{place}"));
     };
-    match elf::machine(File::open(path).at("opening", path)?).at("reading", path)? {
+    let file = File::open(path).at("opening", path)?;
+    let machine = if is_for_windows(name) { pe_machine(file) } else { elf::machine(file) };
+    match machine.at("reading", path)? {
         Some(machine) if machine == Machine::Known(arch) => Ok(path.clone()),
         Some(machine) => refused(format!("is for {machine}, not for {}: {}", arch.name(), path.display())),
         None => refused(format!("is no program: {}", path.display())),
     }
 }
 
+/// Programs for Windows are named as they are there.
+fn is_for_windows(name: &str) -> bool {
+    name.ends_with(".exe")
+}
+
+fn pe_machine(file: File) -> io::Result<Option<Machine>> {
+    Ok(pe::machine(file)?.map(|number| match number {
+        pe::AMD64 => Machine::Known(Arch::Amd64),
+        pe::ARM64 => Machine::Known(Arch::Arm64),
+        other => Machine::Other(other),
+    }))
+}
+
 fn file_name(name: &str, arch: Arch) -> String {
-    if arch == Arch::OF_THIS_MACHINE { name.to_owned() } else { format!("{name}-{}", arch.name()) }
+    if arch == Arch::OF_THIS_MACHINE || is_for_windows(name) {
+        name.to_owned()
+    } else {
+        format!("{name}-{}", arch.name())
+    }
 }
 
 #[cfg(test)]
@@ -80,5 +102,26 @@ mod tests {
         let own = refused(Arch::OF_THIS_MACHINE, None);
         assert!(own.message().ends_with("/firstboot"), "{own}");
         assert!(own.hint().unwrap().contains("; make programs builds it"), "{own}");
+    }
+
+    #[test]
+    fn a_program_for_windows_is_a_pe_image_for_its_machine() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = |machine: u16| {
+            let path = folder.path().join(format!("{machine:x}.exe"));
+            let start = [0x80, 0, 0, 0];
+            let bytes = [b"MZ".as_slice(), &[0; 58], &start, &[0; 64], b"PE\0\0", &machine.to_le_bytes()];
+            fs::write(&path, bytes.concat()).unwrap();
+            path
+        };
+        let find = |path: &Path| find("firstboot.exe", Arch::Amd64, Some(path));
+        let right = image(0x8664);
+        assert_eq!(find(&right).unwrap(), right);
+        let this = std::env::current_exe().unwrap();
+        for (path, why) in [(&image(0xaa64), "is for arm64, not for amd64"), (&this, "is no program")] {
+            let error = find(path).unwrap_err();
+            assert!(error.message().contains(why), "{error}");
+            assert!(error.hint().unwrap().contains("tools/windows-agent builds it"), "{error}");
+        }
     }
 }

@@ -90,3 +90,43 @@ fn dpkg_with_all_its_compressions() {
         assert_eq!(listing(&fs::read(&out).unwrap(), &rules()), expected(), "{compression}");
     }
 }
+
+/// A zip archive as Python writes it: names, contents, and for links their mode.
+fn zipped(members: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.zip");
+    let script = format!(
+        "import sys,zipfile\nz=zipfile.ZipFile(sys.argv[1],'w',zipfile.ZIP_DEFLATED)\n\
+         def link(n,t):\n i=zipfile.ZipInfo(n); i.create_system=3; i.external_attr=0o120777<<16; z.writestr(i,t)\n\
+         def plain(n,c):\n i=zipfile.ZipInfo(n); i.create_system=0; i.external_attr=0; z.writestr(i,c)\n{members}\nz.close()"
+    );
+    tool("python3").args(["-c", &script]).arg(&out).run("python3").unwrap();
+    fs::read(&out).unwrap()
+}
+
+#[test]
+fn a_zip_archive_is_read_by_the_same_rules() {
+    let bytes = zipped("plain('top/a.exe','MZ'); z.mkdir('top/empty'); plain('top/deep/'+'x'*150,'long')");
+    let rules = ArchiveRules { strip: 1, ..rules() };
+    let long = format!("deep/{} 644 long", "x".repeat(150));
+    assert_eq!(listing(&bytes, &rules), ["a.exe 644 MZ".to_owned(), long, "empty 755 /".to_owned()]);
+    for (members, reason) in [
+        ("plain('../x','')", "\"..\""),
+        ("plain('/x','')", "absolute"),
+        (r"plain('a\\b','')", "its name has a \"\\\""),
+        ("link('l','../../etc')", "outside of the archive"),
+        ("plain('a',''); plain('a/b','')", "which is a file"),
+        ("z.writestr('big', b'0'*(100<<20))", "decompression bomb"),
+        ("", "it is empty"),
+    ] {
+        let error = error(&zipped(members), &super::rules());
+        assert!(error.kind() == ErrorKind::Archive && error.message().contains(reason), "{members}: {error}");
+    }
+    let mut cut = bytes.clone();
+    cut.truncate(bytes.len() - 30);
+    assert!(error(&cut, &rules).message().contains("cannot be unpacked"));
+    let mut damaged = zipped("z.writestr('a', 'text', zipfile.ZIP_STORED)");
+    let at = damaged.windows(4).position(|window| window == b"text").unwrap();
+    damaged[at] ^= 1;
+    assert!(error(&damaged, &super::rules()).message().contains("checksum"));
+}

@@ -268,7 +268,7 @@ fn broken_packages_are_refused() {
 #[test]
 fn what_is_no_archive_says_what_it_looks_like() {
     for (bytes, reason) in
-        [(&b""[..], "empty"), (b"PK\x03\x04", "zip"), (b"<html>404", "web page"), (&[7; 600], "unknown")]
+        [(&b""[..], "empty"), (b"PK\x03\x04", "Zip"), (b"<html>404", "web page"), (&[7; 600], "unknown")]
     {
         let error = error(bytes, &rules());
         assert!(error.message().contains(reason), "{error}");
