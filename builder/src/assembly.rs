@@ -73,9 +73,6 @@ impl Packages {
 }
 
 /// The content of an image.
-///
-/// A third kind will be a variant beside these: `Wim { base, edits }`, an image in Windows' format and the
-/// offline edits to it: files, registry keys, packages.
 #[derive(Debug, Clone, Copy)]
 pub enum Assembly<'a> {
     /// A root file system, merged from layers.
@@ -94,6 +91,28 @@ pub enum Assembly<'a> {
         /// The layers.
         layers: &'a [PackedLayer],
     },
+    /// An image of Windows, and what is added to it.
+    Windows {
+        /// The image.
+        release: &'a WindowsRelease,
+        /// The files of the layers as one tree, its root the system drive. Nothing of the image is in it.
+        tree: &'a Tree,
+        /// The layers.
+        layers: &'a [PackedLayer],
+    },
+}
+
+/// An image of Windows, verified and on this machine.
+#[derive(Debug, Clone)]
+pub struct WindowsRelease {
+    /// Its file, for messages.
+    pub title: String,
+    /// What it is ("Windows Server 2022 Standard").
+    pub product: String,
+    /// The file with it, a WIM.
+    pub wim: PathBuf,
+    /// Its number there.
+    pub index: u32,
 }
 
 /// A vendor's release, verified and on this machine.
@@ -134,14 +153,18 @@ impl<'a> Image<'a> {
     /// The merged tree: the root file system, or what is beside a vendor's.
     pub const fn tree(&self) -> &'a Tree {
         match self.assembly {
-            Assembly::Tree { tree, .. } | Assembly::Vendor { tree, .. } => tree,
+            Assembly::Tree { tree, .. } | Assembly::Vendor { tree, .. } | Assembly::Windows { tree, .. } => {
+                tree
+            }
         }
     }
 
     /// The layers, the base first if it is one.
     pub const fn layers(&self) -> &'a [PackedLayer] {
         match self.assembly {
-            Assembly::Tree { layers, .. } | Assembly::Vendor { layers, .. } => layers,
+            Assembly::Tree { layers, .. }
+            | Assembly::Vendor { layers, .. }
+            | Assembly::Windows { layers, .. } => layers,
         }
     }
 
@@ -149,15 +172,23 @@ impl<'a> Image<'a> {
     pub fn layers_above_base(&self) -> &'a [PackedLayer] {
         match self.assembly {
             Assembly::Tree { layers, .. } => layers.get(1..).unwrap_or_default(),
-            Assembly::Vendor { layers, .. } => layers,
+            Assembly::Vendor { layers, .. } | Assembly::Windows { layers, .. } => layers,
         }
     }
 
     /// The vendor's release that the image is made of, if it is.
     pub const fn vendor(&self) -> Option<&'a VendorRelease> {
         match self.assembly {
-            Assembly::Tree { .. } => None,
+            Assembly::Tree { .. } | Assembly::Windows { .. } => None,
             Assembly::Vendor { release, .. } => Some(release),
+        }
+    }
+
+    /// The image of Windows that this one is made of, if it is.
+    pub const fn windows(&self) -> Option<&'a WindowsRelease> {
+        match self.assembly {
+            Assembly::Tree { .. } | Assembly::Vendor { .. } => None,
+            Assembly::Windows { release, .. } => Some(release),
         }
     }
 }
@@ -183,6 +214,8 @@ pub enum Part {
     Extensions,
     /// Kernel, initrd and root for a boot from the network.
     Network,
+    /// An image in Windows' own format.
+    Wim,
 }
 
 impl Part {
@@ -202,6 +235,9 @@ impl Part {
     /// All parts of a vendor's release with layers beside it.
     pub const OF_A_VENDOR: &'static [Self] = &[Self::Disk, Self::Network, Self::Extensions];
 
+    /// All parts of an image of Windows with layers added to it.
+    pub const OF_WINDOWS: &'static [Self] = &[Self::Wim, Self::Disk];
+
     /// As messages name it.
     pub const fn title(self) -> &'static str {
         match self {
@@ -214,6 +250,7 @@ impl Part {
             Self::Disk => "disk",
             Self::Extensions => "system extensions",
             Self::Network => "set for the network",
+            Self::Wim => "image in Windows' format",
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::packages::{self, LockedPackage};
-use super::{BaseRequest, Component, LockedRootfs, LockedVendor, installed};
+use super::{BaseRequest, Component, LockedRootfs, LockedVendor, LockedWindows, installed};
 use crate::definition::plan::BasePlan;
 use crate::definition::snapshot::Snapshot;
 use crate::digest::Digest;
@@ -21,6 +21,8 @@ pub enum LockedBase {
     Rootfs(LockedRootfs),
     /// A vendor's release.
     Vendor(LockedVendor),
+    /// An image of Windows.
+    Windows(LockedWindows),
 }
 
 /// The sections of a lock file that belong to the base.
@@ -42,6 +44,8 @@ pub enum BaseSection {
     Rootfs(LockedRootfs),
     /// A vendor's release.
     Vendor(LockedVendor),
+    /// An image of Windows.
+    Windows(LockedWindows),
 }
 
 impl<'de> Deserialize<'de> for BaseSection {
@@ -49,6 +53,8 @@ impl<'de> Deserialize<'de> for BaseSection {
         let table = toml::Table::deserialize(deserializer)?;
         let section = if table.contains_key("rootfs") {
             table.try_into().map(Self::Rootfs)
+        } else if table.contains_key("windows") {
+            table.try_into().map(Self::Windows)
         } else if table.contains_key("channel") {
             table.try_into().map(Self::Vendor)
         } else {
@@ -78,6 +84,7 @@ impl LockedBase {
             }
             (Self::Rootfs(locked), BasePlan::Rootfs(plan)) => locked.differences(plan).is_empty(),
             (Self::Vendor(locked), BasePlan::Vendor(plan)) => locked.differences(plan).is_empty(),
+            (Self::Windows(locked), BasePlan::Windows(plan)) => locked.differences(plan).is_empty(),
             _ => false,
         }
     }
@@ -90,6 +97,7 @@ impl LockedBase {
             }
             (Self::Rootfs(locked), BasePlan::Rootfs(plan)) => locked.differences(plan),
             (Self::Vendor(locked), BasePlan::Vendor(plan)) => locked.differences(plan),
+            (Self::Windows(locked), BasePlan::Windows(plan)) => locked.differences(plan),
             _ => vec!["the lock is for another kind of base".to_owned()],
         }
     }
@@ -98,7 +106,7 @@ impl LockedBase {
     pub const fn snapshot(&self) -> Option<Snapshot> {
         match self {
             Self::Packages(locked) => locked.selection.snapshot,
-            Self::Rootfs(_) | Self::Vendor(_) => None,
+            Self::Rootfs(_) | Self::Vendor(_) | Self::Windows(_) => None,
         }
     }
 
@@ -120,6 +128,11 @@ impl LockedBase {
                 version: locked.version.as_str().into(),
                 sha256: &file.sha256,
             })),
+            Self::Windows(locked) => Box::new(std::iter::once(Pin {
+                name: locked.windows.as_str().into(),
+                version: locked.version().into(),
+                sha256: &locked.sha256,
+            })),
         }
     }
 
@@ -129,6 +142,7 @@ impl LockedBase {
             Self::Packages(locked) => format!("{} packages", locked.packages.len()),
             Self::Rootfs(locked) => format!("the root file system {}", locked.rootfs),
             Self::Vendor(locked) => format!("{} {}", locked.distribution, locked.version),
+            Self::Windows(locked) => format!("{} {}", locked.product, locked.version()),
         }
     }
 
@@ -147,6 +161,7 @@ impl LockedBase {
             Self::Packages(locked) => locked.components(release),
             Self::Rootfs(_) => installed::components(release, tree),
             Self::Vendor(locked) => locked.components(),
+            Self::Windows(locked) => vec![locked.component()],
         }
     }
 
@@ -154,7 +169,7 @@ impl LockedBase {
     pub fn packages(&self) -> &[LockedPackage] {
         match self {
             Self::Packages(locked) => &locked.packages,
-            Self::Rootfs(_) | Self::Vendor(_) => &[],
+            Self::Rootfs(_) | Self::Vendor(_) | Self::Windows(_) => &[],
         }
     }
 
@@ -162,7 +177,7 @@ impl LockedBase {
     pub const fn rootfs(&self) -> Option<&LockedRootfs> {
         match self {
             Self::Rootfs(locked) => Some(locked),
-            Self::Packages(_) | Self::Vendor(_) => None,
+            Self::Packages(_) | Self::Vendor(_) | Self::Windows(_) => None,
         }
     }
 
@@ -170,7 +185,15 @@ impl LockedBase {
     pub const fn vendor(&self) -> Option<&LockedVendor> {
         match self {
             Self::Vendor(locked) => Some(locked),
-            Self::Packages(_) | Self::Rootfs(_) => None,
+            Self::Packages(_) | Self::Rootfs(_) | Self::Windows(_) => None,
+        }
+    }
+
+    /// The image of Windows; nothing for another kind of base.
+    pub const fn windows(&self) -> Option<&LockedWindows> {
+        match self {
+            Self::Windows(locked) => Some(locked),
+            Self::Packages(_) | Self::Rootfs(_) | Self::Vendor(_) => None,
         }
     }
 }
@@ -186,7 +209,10 @@ impl TryFrom<Sections> for LockedBase {
             }
             BaseSection::Rootfs(rootfs) if packages.is_empty() => Ok(Self::Rootfs(rootfs)),
             BaseSection::Vendor(vendor) if packages.is_empty() => Ok(Self::Vendor(vendor)),
-            BaseSection::Rootfs(_) | BaseSection::Vendor(_) => Err("this base has no [[package]]"),
+            BaseSection::Windows(windows) if packages.is_empty() => Ok(Self::Windows(windows)),
+            BaseSection::Rootfs(_) | BaseSection::Vendor(_) | BaseSection::Windows(_) => {
+                Err("this base has no [[package]]")
+            }
         }
     }
 }
@@ -199,6 +225,9 @@ impl From<LockedBase> for Sections {
             }
             LockedBase::Rootfs(rootfs) => Self { base: BaseSection::Rootfs(rootfs), packages: Vec::new() },
             LockedBase::Vendor(vendor) => Self { base: BaseSection::Vendor(vendor), packages: Vec::new() },
+            LockedBase::Windows(windows) => {
+                Self { base: BaseSection::Windows(windows), packages: Vec::new() }
+            }
         }
     }
 }

@@ -8,12 +8,14 @@
 //! | [`apt`] | packages of an archive, one [`apt::Distribution`] for each row | the lowest layer |
 //! | [`rootfs`] | a file with a root file system that somebody else has made | the lowest layer |
 //! | [`flatcar`] | the files of a vendor's release | those files, verified |
+//! | [`windows`] | an image that the user has | that image, as a WIM |
 //!
-//! Other kinds (a WIM) are a module here, a variant of
-//! [`LockedBase`] and, where they give something other than a layer, a variant of [`Content`].
+//! Other kinds are a module here, a variant of [`LockedBase`] and, where they give something other than a
+//! layer, a variant of [`Content`].
 
 pub mod apt;
 pub mod flatcar;
+mod given_file;
 mod given_root;
 mod image_tree;
 pub(crate) mod installed;
@@ -24,6 +26,7 @@ pub mod rootfs;
 mod stanza;
 mod vendor;
 pub mod versions;
+pub mod windows;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -31,7 +34,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::assembly::{Packages, Part, VendorRelease};
+use crate::assembly::{Packages, Part, VendorRelease, WindowsRelease};
 use crate::definition::plan::{Arch, BasePlan, ImagePlan, Origin};
 use crate::definition::snapshot::Snapshot;
 use crate::digest::Digest;
@@ -48,10 +51,11 @@ pub use locked::{BaseSection, LockedBase, Pin, Sections};
 pub use options::{ALLOW_EXPIRED_FLAG, BaseOption, Options};
 pub use packages::{LockedPackage, LockedPackages};
 pub use vendor::{LockedVendor, VendorFile};
+pub use windows::LockedWindows;
 
 /// All bases.
 pub const ALL: &[&dyn Base] =
-    &[&apt::debian::DEBIAN, &apt::ubuntu::UBUNTU, &flatcar::FLATCAR, &rootfs::Rootfs];
+    &[&apt::debian::DEBIAN, &apt::ubuntu::UBUNTU, &flatcar::FLATCAR, &rootfs::Rootfs, &windows::Windows];
 
 /// An operating system that images can be built on.
 pub trait Base: Debug + Sync {
@@ -127,6 +131,8 @@ pub enum Content {
     Layer(PackedLayer),
     /// A vendor's release, which stays as it is.
     Vendor(VendorRelease),
+    /// An image of Windows, to which layers are added.
+    Windows(WindowsRelease),
 }
 
 /// The files of a base in a mirror of all that is upstream.
@@ -300,6 +306,7 @@ pub fn of(plan: &BasePlan) -> Result<&'static dyn Base> {
         BasePlan::Packages(plan) => plan.distribution.as_str(),
         BasePlan::Vendor(plan) => plan.distribution.as_str(),
         BasePlan::Rootfs(_) => rootfs::NAME,
+        BasePlan::Windows(_) => windows::NAME,
     };
     find(name).ok_or_else(|| Error::new(ErrorKind::Internal, format!("there is no base {name}")))
 }

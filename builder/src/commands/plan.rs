@@ -122,6 +122,7 @@ fn base_line(base: &BasePlan) -> String {
             plan.version.as_deref().unwrap_or("the newest release")
         ),
         BasePlan::Rootfs(plan) => format!("the root file system {}", plan.rootfs.written),
+        BasePlan::Windows(plan) => format!("the image of Windows {}", plan.windows.written),
     }
 }
 

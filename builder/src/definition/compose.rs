@@ -226,8 +226,11 @@ fn over(upper: ImageSpec, lower: ImageSpec) -> ImageSpec {
 
 /// A base of one kind replaces one of the other kind as a whole.
 fn over_base(upper: BaseSpec, lower: BaseSpec) -> BaseSpec {
-    let replaces = (upper.rootfs.is_some() && lower.distribution.is_some())
-        || (upper.distribution.is_some() && lower.rootfs.is_some())
+    let given = |base: &BaseSpec| base.rootfs.is_some() || base.windows.is_some();
+    let replaces = (given(&upper) && lower.distribution.is_some())
+        || (upper.distribution.is_some() && given(&lower))
+        || (upper.rootfs.is_some() && lower.windows.is_some())
+        || (upper.windows.is_some() && lower.rootfs.is_some())
         || (upper.channel.is_some() && lower.suite.is_some())
         || (upper.suite.is_some() && lower.channel.is_some());
     if replaces {
@@ -240,6 +243,10 @@ fn over_base(upper: BaseSpec, lower: BaseSpec) -> BaseSpec {
         components: upper.components.or(lower.components),
         packages: upper.packages.or(lower.packages),
         rootfs: upper.rootfs.or(lower.rootfs),
+        windows: upper.windows.or(lower.windows),
+        edition: upper.edition.or(lower.edition),
+        build: upper.build.or(lower.build),
+        minimum_revision: upper.minimum_revision.or(lower.minimum_revision),
         sha256: upper.sha256.or(lower.sha256),
         checksum: upper.checksum.or(lower.checksum),
         signature: upper.signature.or(lower.signature),
@@ -268,6 +275,7 @@ fn over_disk(upper: DiskSpec, lower: DiskSpec) -> DiskSpec {
         esp: upper.esp.or(lower.esp),
         var: upper.var.or(lower.var),
         verity: upper.verity.or(lower.verity),
+        windows: upper.windows.or(lower.windows),
     }
 }
 

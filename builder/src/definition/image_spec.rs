@@ -114,10 +114,20 @@ pub struct BaseSpec {
     /// an OCI layout, or a disk image (raw or qcow2). An address, or a path relative to the definition; or an
     /// image in a registry, docker://HOST/NAME:TAG. Variables are replaced, here and in the addresses below.
     pub rootfs: Option<String>,
-    /// SHA-256 of `rootfs`, of the manifest for an OCI image. Without it and `checksum`, a local file is
-    /// taken as it is when the lock is written.
+    /// An image of Windows that you have, instead of a distribution: a WIM, or a disk (raw, qcow2, VHD, VHDX)
+    /// that was generalized. An address, or a path relative to the definition.
+    pub windows: Option<String>,
+    /// Of `windows`: which image of the WIM, by its edition ("ServerStandardCore"), its name or its number. A
+    /// WIM with one image needs none.
+    pub edition: Option<String>,
+    /// Of `windows`: the build that it must be, "20348" for Windows Server 2022.
+    pub build: Option<u32>,
+    /// Of `windows`: the oldest patch level (UBR, the number behind the build) that is taken.
+    pub minimum_revision: Option<u32>,
+    /// SHA-256 of `rootfs`, of the manifest for an OCI image; or of `windows`. Without it and `checksum`, a
+    /// local file is taken as it is when the lock is written.
     pub sha256: Option<Digest>,
-    /// Address or path of a list of digests that has `rootfs`, in any dialect.
+    /// Address or path of a list of digests that has `rootfs` or `windows`, in any dialect.
     pub checksum: Option<String>,
     /// Address or path of the OpenPGP signature of that list; without one, the list is clear-signed.
     pub signature: Option<String>,
@@ -145,8 +155,17 @@ impl BaseSpec {
         [("channel", self.channel.is_some()), ("version", self.version.is_some())]
     }
 
-    /// The keys that go with a root file system, and whether they are there.
-    pub fn keys_of_rootfs(&self) -> [(&'static str, bool); 4] {
+    /// The keys of an image of Windows, and whether they are there.
+    pub fn keys_of_windows(&self) -> [(&'static str, bool); 3] {
+        [
+            ("edition", self.edition.is_some()),
+            ("build", self.build.is_some()),
+            ("minimum-revision", self.minimum_revision.is_some()),
+        ]
+    }
+
+    /// The keys that go with a file that somebody else has made, and whether they are there.
+    pub fn keys_of_file(&self) -> [(&'static str, bool); 4] {
         [
             ("sha256", self.sha256.is_some()),
             ("checksum", self.checksum.is_some()),
@@ -171,6 +190,8 @@ pub struct DiskSpec {
     pub var: Option<Size>,
     /// Room for the dm-verity hashes of the root; "0MiB" for none.
     pub verity: Option<Size>,
+    /// The partition with Windows, where the base is one.
+    pub windows: Option<Size>,
 }
 
 /// A container image that the runtime has before the kubelet starts.

@@ -147,6 +147,8 @@ pub enum BasePlan {
     Rootfs(RootfsPlan),
     /// A vendor's disk, which stays as it is.
     Vendor(VendorPlan),
+    /// An image of Windows that the user has.
+    Windows(WindowsBasePlan),
 }
 
 /// Packages of a distribution.
@@ -189,6 +191,29 @@ pub enum Form {
     Disk,
     /// A kernel and an initrd that carries the root, to boot from the network.
     Network,
+}
+
+/// An image of Windows that the user has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WindowsBasePlan {
+    /// The file.
+    pub windows: Location,
+    /// Where its digest comes from; a local file without this is trusted when the lock is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<Checksum>,
+    /// Who must have signed the checksum file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SignaturePlan>,
+    /// Which image of a WIM: an edition, a name or a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edition: Option<String>,
+    /// The build that it must be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<u32>,
+    /// The oldest patch level that is taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimum_revision: Option<u32>,
 }
 
 /// A root file system that somebody else has made.
@@ -256,6 +281,7 @@ impl BasePlan {
             Self::Packages(plan) => Some(&plan.distribution),
             Self::Vendor(plan) => Some(&plan.distribution),
             Self::Rootfs(_) => None,
+            Self::Windows(_) => Some(super::windows::WINDOWS),
         }
     }
 
@@ -263,7 +289,7 @@ impl BasePlan {
     pub const fn snapshot(&self) -> Option<Snapshot> {
         match self {
             Self::Packages(plan) => plan.snapshot,
-            Self::Rootfs(_) | Self::Vendor(_) => None,
+            Self::Rootfs(_) | Self::Vendor(_) | Self::Windows(_) => None,
         }
     }
 }
@@ -281,6 +307,15 @@ pub struct DiskPlan {
     pub var: u64,
     /// Room kept for a dm-verity hash partition of the root; 0 for none.
     pub verity: u64,
+    /// The partition with Windows; 0 where the base is another.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub windows: u64,
+}
+
+/// Serde calls it with a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(size: &u64) -> bool {
+    *size == 0
 }
 
 /// A layer, resolved.

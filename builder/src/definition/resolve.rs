@@ -50,6 +50,10 @@ const DEFAULT_ESP: Size = Size(96 * MIB);
 /// FAT32 has at least 65,525 clusters, and a cluster at least a sector.
 const LARGE_SECTORS_ESP: Size = Size(264 * MIB);
 const DEFAULT_VAR: Size = Size(512 * MIB);
+/// What Microsoft recommends ("UEFI/GPT-based hard drive partitions").
+const WINDOWS_ESP: Size = Size(200 * MIB);
+/// The least that Windows Server asks for is 32 GB.
+const DEFAULT_WINDOWS: Size = Size(32 << 30);
 const DEFAULT_BIOS: Size = Size(MIB);
 const DEFAULT_VERITY: Size = Size(16 * MIB);
 
@@ -135,7 +139,11 @@ impl Resolver<'_> {
         }
         let metadata = resolve_metadata(self.composed)?;
         let mut kernel_arguments = self.kernel_arguments(arch, &variables)?;
-        kernel_arguments.extend(resolve_metadata::kernel_arguments(metadata.as_ref()));
+        if matches!(kind, Kind::Windows { .. }) {
+            self.check_windows_own(&layers)?;
+        } else {
+            kernel_arguments.extend(resolve_metadata::kernel_arguments(metadata.as_ref()));
+        }
         self.check_vendors_own(&base, &kernel_arguments)?;
         let disk = file.disk.clone().unwrap_or_default();
         let plan = ImagePlan {
@@ -146,7 +154,7 @@ impl Resolver<'_> {
             layers,
             preload,
             kernel_arguments,
-            disk: self.disk(&disk, &outputs)?,
+            disk: self.disk(&disk, &outputs, kind)?,
             metadata,
             outputs,
             output_options: file.output.clone(),
@@ -250,6 +258,26 @@ impl Resolver<'_> {
         Err(self.error(&at!["kernel-arguments"], &message).help(
             "remove it (a trust policy that bars credentials adds one), or leave out the outputs that are disks",
         ))
+    }
+
+    /// What only a kernel of Linux, or its machines, could do.
+    fn check_windows_own(&self, layers: &[LayerPlan]) -> Result<()> {
+        let refuse = |key: &str, what: &str| {
+            let error = self.error(&at![key], &format!("an image of Windows has no {what}"));
+            Err(error.help(format!("leave {key} out")))
+        };
+        let file = &self.composed.file;
+        if file.kernel_arguments.as_ref().is_some_and(|arguments| !arguments.is_empty()) {
+            return refuse("kernel-arguments", "kernel command line");
+        }
+        if file.preload.as_ref().is_some_and(|preload| !preload.is_empty()) {
+            return refuse("preload", "container images before its first boot: Windows unpacks them itself");
+        }
+        debug_assert!(
+            layers.iter().all(|layer| layer.enable.is_empty()),
+            "layers were checked for their system"
+        );
+        Ok(())
     }
 
     fn read_layers(&self, variables: &Variables) -> Result<Vec<Layer>> {
@@ -430,7 +458,14 @@ impl Resolver<'_> {
         }
     }
 
-    fn disk(&self, spec: &DiskSpec, outputs: &[String]) -> Result<DiskPlan> {
+    fn disk(&self, spec: &DiskSpec, outputs: &[String], kind: Kind<'_>) -> Result<DiskPlan> {
+        if matches!(kind, Kind::Windows { .. }) {
+            return self.windows_disk(spec);
+        }
+        if spec.windows.is_some() {
+            let error = self.error(&at!["disk", "windows"], "disk.windows goes with base.windows");
+            return Err(error.help("leave it out: this disk has no partition with Windows"));
+        }
         let sector_size = self.sector_size(spec, outputs)?;
         let (bios, esp, least_esp) = if sector_size == SECTOR {
             (DEFAULT_BIOS, DEFAULT_ESP, 34)
@@ -452,7 +487,24 @@ impl Resolver<'_> {
                 return Err(error.help(help));
             }
         }
-        Ok(DiskPlan { sector_size, bios: bios.0, esp: esp.0, var: var.0, verity: verity.0 })
+        Ok(DiskPlan { sector_size, bios: bios.0, esp: esp.0, var: var.0, verity: verity.0, windows: 0 })
+    }
+
+    /// A disk with Windows boots by UEFI, and has no partitions of Linux.
+    fn windows_disk(&self, spec: &DiskSpec) -> Result<DiskPlan> {
+        let others = [
+            ("sector-size", spec.sector_size.is_some_and(|size| size != SECTOR)),
+            ("bios", spec.bios.is_some_and(|size| size.0 > 0)),
+            ("var", spec.var.is_some()),
+            ("verity", spec.verity.is_some_and(|size| size.0 > 0)),
+        ];
+        if let Some((key, _)) = others.into_iter().find(|(_, is_there)| *is_there) {
+            let error = self.error(&at!["disk", key], &format!("disk.{key} does not go with base.windows"));
+            return Err(error.help("leave it out: such a disk has disk.esp and disk.windows"));
+        }
+        let esp = spec.esp.unwrap_or(WINDOWS_ESP);
+        let windows = spec.windows.unwrap_or(DEFAULT_WINDOWS);
+        Ok(DiskPlan { sector_size: SECTOR, bios: 0, esp: esp.0, var: 0, verity: 0, windows: windows.0 })
     }
 
     /// Bytes in a sector, which every output must be able to have.

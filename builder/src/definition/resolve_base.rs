@@ -11,11 +11,12 @@ use super::interpolate::Variables;
 use super::layer::Layer;
 use super::plan::{
     BasePlan, Checksum, Form, LayerPlan, Location, Origin, PackagesPlan, RootfsPlan, SignaturePlan,
-    VendorPlan,
+    VendorPlan, WindowsBasePlan,
 };
 use super::registry::Registry;
 use super::source::{Step, suggestion};
 use super::value::Name;
+use super::windows::WINDOWS;
 use crate::address;
 use crate::at;
 use crate::container_image::ImageAddress;
@@ -29,6 +30,7 @@ pub(super) enum Kind<'a> {
     Packages { distribution: &'a str, suite: &'a str },
     Rootfs { written: &'a str },
     Vendor { distribution: &'a str, channel: &'a str },
+    Windows { written: &'a str },
 }
 
 impl Kind<'_> {
@@ -37,6 +39,7 @@ impl Kind<'_> {
         match self {
             Self::Packages { distribution, .. } | Self::Vendor { distribution, .. } => distribution,
             Self::Rootfs { .. } => "a given root file system",
+            Self::Windows { .. } => "an image of Windows",
         }
     }
 
@@ -45,6 +48,7 @@ impl Kind<'_> {
         match self {
             Self::Packages { distribution, .. } | Self::Vendor { distribution, .. } => distribution,
             Self::Rootfs { .. } => "rootfs",
+            Self::Windows { .. } => WINDOWS,
         }
     }
 }
@@ -76,22 +80,34 @@ impl<'a> BaseResolver<'a> {
     /// The kind of the base, decided by its keys.
     pub(super) fn kind(&self) -> Result<Kind<'a>> {
         let base = self.spec;
-        let Some(written) = &base.rootfs else {
-            self.check_absent(base.keys_of_rootfs(), "goes with base.rootfs")?;
-            return self.distribution();
+        let (key, kind) = match (&base.rootfs, &base.windows) {
+            (_, Some(written)) => ("windows", Kind::Windows { written }),
+            (Some(written), None) => ("rootfs", Kind::Rootfs { written }),
+            (None, None) => {
+                self.check_absent(base.keys_of_file(), "goes with base.rootfs or base.windows")?;
+                self.check_absent(base.keys_of_windows(), "goes with base.windows")?;
+                return self.distribution();
+            }
         };
-        let distribution = [("distribution", base.distribution.is_some())];
-        self.check_absent(distribution, "does not go with base.rootfs")?;
-        self.check_absent(base.keys_of_packages(), "does not go with base.rootfs")?;
-        self.check_absent(base.keys_of_vendor(), "does not go with base.rootfs")?;
-        Ok(Kind::Rootfs { written })
+        let why = format!("does not go with base.{key}");
+        let others = [
+            ("distribution", base.distribution.is_some()),
+            ("rootfs", base.rootfs.is_some() && key != "rootfs"),
+        ];
+        self.check_absent(others, &why)?;
+        self.check_absent(base.keys_of_packages(), &why)?;
+        self.check_absent(base.keys_of_vendor(), &why)?;
+        if matches!(kind, Kind::Rootfs { .. }) {
+            self.check_absent(base.keys_of_windows(), &why)?;
+        }
+        Ok(kind)
     }
 
     fn check_absent<const N: usize>(&self, keys: [(&str, bool); N], why: &str) -> Result<()> {
         let Some((key, _)) = keys.into_iter().find(|(_, is_there)| *is_there) else { return Ok(()) };
         let error = self.error(&at!["base", key], &format!("base.{key} {why}"));
         Err(error.help(
-            "a base is a distribution with its packages, a root file system, or a vendor's release: keep one",
+            "a base is a distribution with its packages, a root file system, a vendor's release, or an image of Windows: keep one",
         ))
     }
 
@@ -157,9 +173,22 @@ impl<'a> BaseResolver<'a> {
             })),
             Kind::Rootfs { written } => {
                 let rootfs = self.rootfs(written, variables)?;
-                let checksum = self.checksum(&rootfs, variables)?;
+                let checksum = self.checksum("rootfs", &rootfs, variables)?;
                 let signature = self.signature(variables)?;
                 Ok(BasePlan::Rootfs(RootfsPlan { rootfs, checksum, signature, needs: packages }))
+            }
+            Kind::Windows { written } => {
+                let windows = self.location("windows", written, variables)?;
+                let checksum = self.checksum("windows", &windows, variables)?;
+                let signature = self.signature(variables)?;
+                Ok(BasePlan::Windows(WindowsBasePlan {
+                    windows,
+                    checksum,
+                    signature,
+                    edition: self.spec.edition.clone(),
+                    build: self.spec.build,
+                    minimum_revision: self.spec.minimum_revision,
+                }))
             }
             // Layers name packages of a distribution that has such; the vendor's release has its own.
             Kind::Vendor { distribution, channel } => {
@@ -235,20 +264,21 @@ impl<'a> BaseResolver<'a> {
         self.error(path, &format!("there is no file {}", local.display())).help(ADDRESS_OR_PATH)
     }
 
-    fn checksum(&self, rootfs: &Location, variables: &Variables) -> Result<Option<Checksum>> {
+    /// Where the digest of `file` comes from, which is under `key`.
+    fn checksum(&self, key: &str, file: &Location, variables: &Variables) -> Result<Option<Checksum>> {
         let base = self.spec;
         match (&base.checksum, base.sha256) {
             (Some(_), Some(_)) => Err(self
-                .error(&at!["base", "sha256"], "a root file system has either a checksum or a sha256")
+                .error(&at!["base", "sha256"], "a file has either a checksum or a sha256")
                 .help("remove one of them")),
             (Some(written), None) => self
                 .location("checksum", written, variables)
                 .map(|file| Some(Checksum::File(file.address))),
             (None, Some(digest)) => Ok(Some(Checksum::Pinned(digest))),
             // A registry says by TLS what a name stands for, as a list of digests does.
-            (None, None) if rootfs.is_local() || rootfs.image().is_some() => Ok(None),
+            (None, None) if file.is_local() || file.image().is_some() => Ok(None),
             (None, None) => Err(self
-                .error(&at!["base", "rootfs"], "nothing says which bytes are the right ones")
+                .error(&at!["base", key], "nothing says which bytes are the right ones")
                 .help("add sha256 = \"…\", or checksum = \"ADDRESS\" of the vendor's list of digests")),
         }
     }

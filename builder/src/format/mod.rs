@@ -1,5 +1,6 @@
 //! On-disk formats, one file each: bytes in their place. A format knows no image and no plan.
 
+pub mod bcd;
 pub(crate) mod bmap;
 pub(crate) mod cpio;
 pub(crate) mod erofs;
@@ -9,6 +10,7 @@ pub(crate) mod fat32;
 mod fat_names;
 pub(crate) mod gpt;
 pub mod hive;
+pub mod ntfs;
 pub(crate) mod resized;
 pub(crate) mod pe;
 pub mod squashfs;
@@ -18,3 +20,4 @@ pub(crate) mod verity;
 pub(crate) mod vhd;
 pub(crate) mod vhdx;
 pub(crate) mod vmdk;
+pub mod wim;

@@ -20,6 +20,7 @@ mod uki;
 mod vhd;
 mod vhdx;
 mod vmdk;
+mod wim;
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -50,6 +51,7 @@ pub const ALL: &[&Output] = &[
     &uki::OUTPUT,
     &iso::OUTPUT,
     &sysext::OUTPUT,
+    &wim::OUTPUT,
 ];
 
 /// A kind of output.

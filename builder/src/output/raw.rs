@@ -18,7 +18,7 @@ use crate::sparse;
 
 pub(super) const OUTPUT: Output = Output::new::<Raw>(
     "raw",
-    "a sparse disk image; if it is not a vendor's, its kernel, initrd and command line beside it",
+    "a sparse disk image; if it is not a vendor's or Windows, its kernel, initrd and command line beside it",
     &[Part::Disk],
 )
 .with_large_sectors();
@@ -57,7 +57,7 @@ impl Writer for Raw {
             write_block_map(parts, &folder.join(&name))?;
             files.push(name.into());
         }
-        if parts.image.vendor().is_some() {
+        if parts.image.vendor().is_some() || parts.image.windows().is_some() {
             return Ok(files);
         }
         let names = ["vmlinuz", "initrd", "cmdline"].map(file);

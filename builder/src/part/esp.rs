@@ -52,12 +52,16 @@ pub fn alone(esp: &Esp, path: &Path) -> Result<()> {
 /// # Errors
 /// When the tree has no boot loader.
 pub fn make(image: &Image<'_>, kernel: Kernel<'_>, initrd: &Path, command_line: &str) -> Result<Esp> {
-    let [a, b, c, d, ..] = *determinism::uuid(&image.identity, "esp file system").as_bytes();
-    let items = items(image, kernel, initrd, command_line)?;
-    Ok(Esp { items, id: u32::from_be_bytes([a, b, c, d]), epoch: image.epoch })
+    Ok(Esp::of(image, items(image, kernel, initrd, command_line)?))
 }
 
 impl Esp {
+    /// A partition with these files.
+    pub(super) fn of(image: &Image<'_>, items: Vec<Item>) -> Self {
+        let [a, b, c, d, ..] = *determinism::uuid(&image.identity, "esp file system").as_bytes();
+        Self { items, id: u32::from_be_bytes([a, b, c, d]), epoch: image.epoch }
+    }
+
     fn volume(&self, offset: u64, size: u64, sector: u64) -> Volume {
         Volume { offset, size, sector, id: self.id, label: *b"ESP        ", epoch: self.epoch }
     }

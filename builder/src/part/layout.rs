@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     const PLAN: DiskPlan =
-        DiskPlan { sector_size: 512, bios: MIB, esp: 64 * MIB, var: 128 * MIB, verity: 8 * MIB };
+        DiskPlan { sector_size: 512, bios: MIB, esp: 64 * MIB, var: 128 * MIB, verity: 8 * MIB, windows: 0 };
 
     #[test]
     fn var_is_last_and_the_disk_holds_no_more_than_asked() {

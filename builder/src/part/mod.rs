@@ -4,6 +4,7 @@
 //! root ─► (verity) ─► command line ─► (unified kernel image) ─► esp, BIOS loader ─► disk
 //! kernel, initrd ─────────────────────┴─────────────────────────┘
 //! extensions ─► additions to a vendor's release ─► disk
+//! image of Windows ─► with layers ─► disk
 //! kernel, initrd, root (or a vendor's, and additions) ─► set for the network
 //! ```
 //!
@@ -29,6 +30,7 @@ pub(crate) mod once;
 pub(crate) mod root;
 mod tree_digest;
 mod vendor;
+pub mod windows;
 pub mod work;
 
 use std::path::{Path, PathBuf};
@@ -41,6 +43,7 @@ use crate::part::kernel::Kernel;
 use crate::part::network::NetworkSet;
 use crate::part::once::Once;
 use crate::part::root::Root;
+use crate::part::windows::WindowsImage;
 use crate::part::work::Work;
 use crate::tree::{Body, Entry, Tree};
 
@@ -58,6 +61,7 @@ pub struct Parts<'a> {
     disk: Once<Disk>,
     additions: Once<Tree>,
     network_initrd: Once<PathBuf>,
+    windows: Once<WindowsImage>,
 }
 
 impl<'a> Parts<'a> {
@@ -73,6 +77,7 @@ impl<'a> Parts<'a> {
             disk: Once::default(),
             additions: Once::default(),
             network_initrd: Once::default(),
+            windows: Once::default(),
         }
     }
 
@@ -136,9 +141,20 @@ impl<'a> Parts<'a> {
                 let path = vendor::disk::make(&self.image, &self.work, release, self.additions(release)?)?;
                 return Ok(Disk { path, layout: None });
             }
+            if let Some(release) = self.image.windows() {
+                return windows::make_disk(&self.image, &self.work, release, self.windows()?);
+            }
             layout::check_sizes(layout::DISK, &self.image.plan.disk)?;
             let (esp, loader) = (self.esp()?, self.bios_loader()?);
             disk::make(&self.image, &self.work, layout::DISK, self.root()?, esp, loader.as_ref())
+        })
+    }
+
+    /// An image of Windows with the layers in it. Its file must not be changed: outputs link it.
+    pub fn windows(&self) -> Result<&WindowsImage> {
+        self.windows.get_or_make(|| {
+            let missing = || Error::new(ErrorKind::Internal, "the base is no image of Windows");
+            windows::make(&self.image, &self.work, self.image.windows().ok_or_else(missing)?)
         })
     }
 

@@ -58,21 +58,22 @@ pub fn build(
 
     // 2. The base and the layers, each from the store when nothing that decides it has changed.
     let (base, layers) = timer.step("layers", || builder.contents())?;
-    let (vendor, mut layers) = match base {
+    let (beside, mut layers) = match base {
         Content::Layer(base) => (None, [vec![base], layers].concat()),
-        Content::Vendor(release) => (Some(release), layers),
+        other => (Some(other), layers),
     };
 
     // 3. One tree, and the final layer.
-    let (tree, last) = timer.step("tree", || merge::merge(&builder, &layers, vendor.is_some()))?;
+    let (tree, last) = timer.step("tree", || merge::merge(&builder, &layers, beside.is_some()))?;
     layers.push(last);
 
     // 4. The outputs, complete before any of them is visible.
     let work = Scratch::new(output_dir)?;
     let identity = identity(plan, lock, &layers, epoch)?;
-    let assembly = match &vendor {
-        None => Assembly::Tree { tree: &tree, layers: &layers },
-        Some(release) => Assembly::Vendor { release, tree: &tree, layers: &layers },
+    let assembly = match &beside {
+        None | Some(Content::Layer(_)) => Assembly::Tree { tree: &tree, layers: &layers },
+        Some(Content::Vendor(release)) => Assembly::Vendor { release, tree: &tree, layers: &layers },
+        Some(Content::Windows(release)) => Assembly::Windows { release, tree: &tree, layers: &layers },
     };
     let parts = Parts::new(
         Image { plan, identity, epoch, assembly, packages: base::of(&plan.base)?.packages() },
@@ -95,10 +96,15 @@ fn packs_a_file_system(output: &str) -> bool {
 
 /// Everything that decides the identifiers on the disk.
 fn identity(plan: &ImagePlan, lock: &Lock, layers: &[PackedLayer], epoch: u64) -> Result<Digest> {
-    // A vendor's release is no layer.
+    // A vendor's release, and an image of Windows, is no layer.
     let release = lock.base.vendor().into_iter().flat_map(|vendor| &vendor.files).map(|file| &file.sha256);
-    let diff_ids: Vec<&Digest> = release.chain(layers.iter().map(|layer| &layer.diff_id)).collect();
-    hash(&(&plan.name, plan.arch, &plan.kernel_arguments, &plan.disk, diff_ids, epoch))
+    let windows = lock.base.windows().map(|windows| &windows.sha256);
+    let layers = layers.iter().map(|layer| &layer.diff_id);
+    let diff_ids: Vec<&Digest> = release.chain(windows).chain(layers).collect();
+    let hash_of = (&plan.name, plan.arch, &plan.kernel_arguments, &plan.disk, diff_ids, epoch);
+    // Of what layers change on Windows besides files, the archives of the layers know nothing.
+    let changes: Vec<_> = plan.layers.iter().filter_map(|layer| layer.windows.as_ref()).collect();
+    if changes.is_empty() { hash(&hash_of) } else { hash(&(hash_of, changes)) }
 }
 
 fn hash(value: &impl Serialize) -> Result<Digest> {

@@ -1,5 +1,8 @@
 //! Windows, offline. No Windows is to be had where these tests run: what is read here only looks like it, and
 //! is made by programs other than Kiln, which judge the results too.
 
+mod bake;
 mod hive;
+mod hostile;
+mod lookalike;
 mod tools;

@@ -24,18 +24,17 @@ pub use disk::check_qcow2_header;
 
 use super::{
     Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase, LockedRootfs, Mirrored,
-    image_tree, installed,
+    given_file, image_tree, installed,
 };
 use crate::archive;
 use crate::assembly::{Packages, Part};
-use crate::definition::plan::{Arch, BasePlan, Checksum, RootfsPlan, SignaturePlan};
+use crate::definition::plan::{Arch, BasePlan, Checksum, RootfsPlan};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fetch::{LARGEST_CHECKSUM_FILE, Request};
+use crate::fetch::Request;
 use crate::image_source::{self, Blob, Pins, first_bytes};
 use crate::layer;
-use crate::signature::{self, Keys};
-use crate::store::{Content as StoredContent, Key, Store};
+use crate::store::{Key, Store};
 use crate::tree::Tree;
 
 /// The name of this base in the registry.
@@ -113,20 +112,16 @@ impl Base for Rootfs {
 
     fn lock(&self, request: &BaseRequest<'_>, context: &Context<'_>) -> Result<LockedBase> {
         let plan = rootfs_of(request.plan)?;
-        let rootfs = plan.rootfs.written.clone();
         if let Some(pins) = Pins::of(&plan.rootfs, None, request.arch, context.fetcher)? {
             return layers(plan, pins).map(LockedBase::Rootfs);
         }
-        let (sha256, size) = match &plan.checksum {
-            Some(Checksum::Pinned(digest)) => {
-                (*digest, context.fetcher.length(&plan.rootfs.address).ok().flatten())
-            }
-            Some(Checksum::File(address)) => {
-                let list = list(address, plan.signature.as_ref(), context)?;
-                context.fetcher.listed(&rootfs, &plan.rootfs.address, &list, address)?
-            }
-            None => local(plan)?,
+        let rootfs = plan.rootfs.written.clone();
+        let file = given_file::File {
+            location: &plan.rootfs,
+            checksum: plan.checksum.as_ref(),
+            signature: plan.signature.as_ref(),
         };
+        let (sha256, size) = file.pin(context)?;
         let keyring = plan.signature.as_ref().map(|signature| signature.keyring.written.clone());
         Ok(LockedBase::Rootfs(LockedRootfs { rootfs, size, sha256, keyring, blobs: Vec::new() }))
     }
@@ -189,7 +184,7 @@ fn files(plan: &RootfsPlan, locked: &LockedRootfs) -> Vec<Request> {
 fn rootfs_of(plan: &BasePlan) -> Result<&RootfsPlan> {
     match plan {
         BasePlan::Rootfs(plan) => Ok(plan),
-        BasePlan::Packages(_) | BasePlan::Vendor(_) => {
+        BasePlan::Packages(_) | BasePlan::Vendor(_) | BasePlan::Windows(_) => {
             Err(Error::new(ErrorKind::Internal, "this base is no root file system"))
         }
     }
@@ -198,37 +193,6 @@ fn rootfs_of(plan: &BasePlan) -> Result<&RootfsPlan> {
 fn locked_of(locked: &LockedBase) -> Result<&LockedRootfs> {
     let wrong = || Error::new(ErrorKind::Internal, "the lock has no root file system");
     locked.rootfs().ok_or_else(wrong)
-}
-
-/// The list of digests at `address`; if it must be signed, what is signed of it and nothing else.
-fn list(address: &str, signature: Option<&SignaturePlan>, context: &Context<'_>) -> Result<Vec<u8>> {
-    let fetcher = context.fetcher;
-    let Some(signature) = signature else {
-        return Ok(fetcher.document(address, LARGEST_CHECKSUM_FILE)?.bytes);
-    };
-    let scratch = context.store.scratch()?;
-    let keyring = signature.keyring.path().unwrap_or_default();
-    let keys = signature::read_keys(&keyring)?;
-    let failed = |error: Error| error.context(address);
-    let keys = Keys::new(&keys, &[], scratch.path()).map_err(|error| error.context(keyring.display()))?;
-    let list = fetcher.signed_document(address, LARGEST_CHECKSUM_FILE)?.bytes;
-    let detached = signature.file.as_ref();
-    let detached = detached.map(|file| fetcher.signed_document(&file.address, LARGEST_CHECKSUM_FILE));
-    let detached = detached.transpose()?.map(|document| document.bytes);
-    keys.signed_list(&list, detached.as_deref()).map(|(text, _)| text).map_err(failed)
-}
-
-/// Digest and length of a local file that nothing else vouches for.
-fn local(plan: &RootfsPlan) -> Result<(Digest, Option<u64>)> {
-    let path = path_of(plan)?;
-    let StoredContent { sha256, size } = StoredContent::of_file(&path)?;
-    Ok((sha256, Some(size)))
-}
-
-fn path_of(plan: &RootfsPlan) -> Result<PathBuf> {
-    plan.rootfs
-        .path()
-        .ok_or_else(|| Error::new(ErrorKind::Internal, "it is not on this machine"))
 }
 
 /// An image that consists of layers, with its pins.

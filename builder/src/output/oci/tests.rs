@@ -30,7 +30,7 @@ fn plan() -> ImagePlan {
         layers: Vec::new(),
         preload: Vec::new(),
         kernel_arguments: Vec::new(),
-        disk: DiskPlan { sector_size: 512, bios: 0, esp: 0, var: 0, verity: 0 },
+        disk: DiskPlan { sector_size: 512, bios: 0, esp: 0, var: 0, verity: 0, windows: 0 },
         metadata: None,
         outputs: vec!["oci".into()],
         output_options: BTreeMap::new(),

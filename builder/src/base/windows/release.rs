@@ -1,0 +1,186 @@
+//! What an image of Windows is, as its own registry tells.
+
+use std::fs;
+use std::path::Path;
+
+use crate::definition::plan::WindowsBasePlan;
+use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::format::hive::{Hive, Value};
+use crate::format::wim::{Wim, find_in};
+
+const CURRENT_VERSION: &str = r"Microsoft\Windows NT\CurrentVersion";
+const SETUP_STATE: &str = r"Microsoft\Windows\CurrentVersion\Setup\State";
+const CONFIG: &str = "/Windows/System32/config";
+
+/// The states in which an image starts anew on another machine ("Windows Setup States", Microsoft). The
+/// others are those of a machine that is installed, or in the middle of it.
+const GENERALIZED: [&str; 2] =
+    ["IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE", "IMAGE_STATE_SPECIALIZE_RESEAL_TO_OOBE"];
+
+/// An image of Windows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// What it is ("Windows Server 2022 Standard").
+    pub product: String,
+    /// The edition ("ServerStandardCore").
+    pub edition: String,
+    /// Its build.
+    pub build: u32,
+    /// Its patch level (UBR).
+    pub revision: u32,
+    /// How far its setup has come, if it says so.
+    pub state: Option<String>,
+    /// Whether its setup goes on at the next start.
+    pub is_in_setup: bool,
+}
+
+/// Reads it from the hives of an image.
+///
+/// # Errors
+/// [`ErrorKind::Archive`] if it is no Windows, or its hives are dirty or broken.
+pub fn read(wim: &Wim<'_>, index: u32, scratch: &Path) -> Result<Release> {
+    let folder = scratch.join("hives");
+    fs::create_dir(&folder).at("creating", &folder)?;
+    let paths = ["SOFTWARE", "SYSTEM"].map(|name| format!("{CONFIG}/{name}"));
+    wim.extract(index, &paths.each_ref().map(String::as_str), &folder).map_err(|error| {
+        error.help("Windows keeps its registry in \\Windows\\System32\\config: take an image that has it")
+    })?;
+    let hive = |name: &str| {
+        let missing = || Error::new(ErrorKind::Archive, format!("{}: it has no hive {name}", wim.title));
+        let path = find_in(&folder, name).ok_or_else(missing)?;
+        let bytes = fs::read(&path).at("reading", &path)?;
+        Hive::read(bytes, 0).map_err(|error| error.context(format!("{}: {name}", wim.title)))
+    };
+    let release = of(&hive("SOFTWARE")?, &hive("SYSTEM")?).map_err(|error| error.context(wim.title))?;
+    fs::remove_dir_all(&folder).at("removing", &folder)?;
+    Ok(release)
+}
+
+fn of(software: &Hive, system: &Hive) -> Result<Release> {
+    let lacks = |name: &str| {
+        let message = format!("its registry does not tell {name}, as that of Windows does");
+        Error::new(ErrorKind::Archive, message).help("take an image of Windows Server 2019 or later")
+    };
+    let version = |name: &str| software.value(CURRENT_VERSION, name);
+    let text = |name: &str| {
+        let value = version(name)?;
+        value.as_ref().and_then(Value::text).map(str::to_owned).ok_or_else(|| lacks(name))
+    };
+    let build = text("CurrentBuildNumber")?.parse().map_err(|_| lacks("CurrentBuildNumber"))?;
+    let revision = version("UBR")?.as_ref().and_then(Value::number).ok_or_else(|| lacks("UBR"))?;
+    let state = software.value(SETUP_STATE, "ImageState")?;
+    let in_setup = system.value("Setup", "SystemSetupInProgress")?;
+    Ok(Release {
+        product: text("ProductName")?,
+        edition: text("EditionID")?,
+        build,
+        revision,
+        state: state.as_ref().and_then(Value::text).map(str::to_owned),
+        is_in_setup: in_setup.as_ref().and_then(Value::number).is_some_and(|number| number != 0),
+    })
+}
+
+impl Release {
+    /// Refuses what the definition does not want, and what would not start on another machine.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Definition`].
+    pub fn check(&self, plan: &WindowsBasePlan) -> Result<()> {
+        let refuse = |message: String, help: &str| Err(Error::new(ErrorKind::Definition, message).help(help));
+        let Self { product, build, revision, .. } = self;
+        if let Some(wanted) = plan.build.filter(|wanted| wanted != build) {
+            return refuse(
+                format!("it is {product}, build {build}, and the definition wants build {wanted}"),
+                "name another file with base.windows, or correct base.build",
+            );
+        }
+        if let Some(least) = plan.minimum_revision.filter(|least| least > revision) {
+            return refuse(
+                format!(
+                    "its patch level is {build}.{revision}, and the definition wants {build}.{least} or later"
+                ),
+                "take a newer medium, or install the cumulative update before its image is taken: no update can be added offline",
+            );
+        }
+        let is_generalized = match &self.state {
+            Some(state) => GENERALIZED.contains(&state.as_str()),
+            None => self.is_in_setup,
+        };
+        if !is_generalized {
+            let state = self.state.as_deref().unwrap_or("no setup goes on at its next start");
+            return refuse(
+                format!("it is not generalized ({state}): all its machines would be the same one"),
+                "run sysprep /generalize /oobe /shutdown /mode:vm before its image is taken",
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::plan::Location;
+
+    fn hives(state: Option<&str>, in_setup: u32) -> (Hive, Hive) {
+        let (mut software, mut system) = (Hive::new("ROOT", 0), Hive::new("ROOT", 0));
+        for (name, value) in [
+            ("ProductName", Value::String("Windows Server 2022 Standard".into())),
+            ("EditionID", Value::String("ServerStandardCore".into())),
+            ("CurrentBuildNumber", Value::String("20348".into())),
+            ("UBR", Value::Dword(2700)),
+        ] {
+            software.set(CURRENT_VERSION, name, &value).unwrap();
+        }
+        if let Some(state) = state {
+            software.set(SETUP_STATE, "ImageState", &Value::String(state.into())).unwrap();
+        }
+        system.set("Setup", "SystemSetupInProgress", &Value::Dword(in_setup)).unwrap();
+        (software, system)
+    }
+
+    fn plan() -> WindowsBasePlan {
+        let windows = Location { written: "install.wim".into(), address: "file:///install.wim".into() };
+        let (checksum, signature, edition) = (None, None, None);
+        WindowsBasePlan { windows, checksum, signature, edition, build: None, minimum_revision: None }
+    }
+
+    #[test]
+    fn an_image_that_does_not_fit_the_definition_is_refused_by_name() {
+        let of_state = |state, in_setup| {
+            let (software, system) = hives(state, in_setup);
+            of(&software, &system).unwrap()
+        };
+        let good = of_state(Some(GENERALIZED[0]), 1);
+        assert_eq!((good.build, good.revision, good.edition.as_str()), (20348, 2700, "ServerStandardCore"));
+        good.check(&plan()).unwrap();
+        of_state(None, 1).check(&plan()).unwrap();
+        let exact = WindowsBasePlan { build: Some(20348), minimum_revision: Some(2700), ..plan() };
+        good.check(&exact).unwrap();
+        for (release, plan, says) in [
+            (good.clone(), WindowsBasePlan { build: Some(26100), ..plan() }, "wants build 26100"),
+            (good.clone(), WindowsBasePlan { minimum_revision: Some(2701), ..plan() }, "20348.2701 or later"),
+            (of_state(Some("IMAGE_STATE_COMPLETE"), 1), plan(), "IMAGE_STATE_COMPLETE"),
+            (of_state(Some("IMAGE_STATE_UNDEPLOYABLE"), 1), plan(), "not generalized"),
+            (of_state(Some("IMAGE_STATE_GENERALIZE_RESEAL_TO_AUDIT"), 1), plan(), "not generalized"),
+            (of_state(None, 0), plan(), "no setup goes on"),
+        ] {
+            let error = release.check(&plan).unwrap_err();
+            assert!(error.message().contains(says), "{error}");
+            assert!(error.hint().is_some());
+        }
+    }
+
+    #[test]
+    fn a_registry_without_the_version_is_not_that_of_windows() {
+        for name in ["ProductName", "EditionID", "CurrentBuildNumber", "UBR"] {
+            let (mut software, system) = hives(None, 1);
+            software.remove_value(CURRENT_VERSION, name).unwrap();
+            let error = of(&software, &system).unwrap_err();
+            assert!(error.message().contains(name), "{error}");
+        }
+        let (mut software, system) = hives(None, 1);
+        software.set(CURRENT_VERSION, "CurrentBuildNumber", &Value::String("x".into())).unwrap();
+        assert!(of(&software, &system).is_err());
+    }
+}

@@ -1,0 +1,109 @@
+//! What the layers change in the registry.
+
+use crate::definition::plan::ImagePlan;
+use crate::definition::windows::path_value;
+use crate::definition::windows::registry::{CURRENT_CONTROL_SET, Hive as Name, RegistryData};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::hive::{Hive, Value};
+
+/// The hives that are edited.
+pub(super) const HIVES: [Name; 2] = Name::ALL;
+
+/// Between the folders of the search path.
+const SEPARATOR: char = ';';
+
+/// Sets every value that the layers have for the hive `name`; those of upper layers last.
+pub(super) fn apply(plan: &ImagePlan, name: Name, hive: &mut Hive) -> Result<()> {
+    let control_set = if name == Name::System { control_set(hive)? } else { String::new() };
+    let key = |key: &str| match key.strip_prefix(CURRENT_CONTROL_SET) {
+        Some(below) if name == Name::System => format!("{control_set}{below}"),
+        _ => key.to_owned(),
+    };
+    for layer in plan.layers.iter().filter_map(|layer| layer.windows.as_ref()) {
+        for value in layer.values().iter().filter(|value| value.hive == name) {
+            hive.set(&key(&value.key), &value.name, &data(&value.data))?;
+        }
+        if name == Name::System && !layer.path.is_empty() {
+            let (path, value) = path_value();
+            extend_path(hive, &key(&path), value, &layer.path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The control set that Windows starts with: `ControlSet001`.
+pub(super) fn control_set(hive: &Hive) -> Result<String> {
+    let current = hive.value("Select", "Current")?;
+    let number = current.as_ref().and_then(Value::number).filter(|number| (1..1000).contains(number));
+    let lacks = |what: &str| {
+        Error::new(ErrorKind::Archive, format!("the registry {what}, as that of Windows does"))
+            .help("take an image of Windows Server")
+    };
+    let name = format!("ControlSet{:03}", number.ok_or_else(|| lacks("does not name its control set"))?);
+    match hive.subkeys(&name)? {
+        Some(_) => Ok(name),
+        None => Err(lacks(&format!("does not have its {name}"))),
+    }
+}
+
+/// Puts folders behind those that the base has, each once.
+fn extend_path(hive: &mut Hive, key: &str, name: &str, folders: &[String]) -> Result<()> {
+    let old = hive.value(key, name)?;
+    let old = old.as_ref().and_then(Value::text).ok_or_else(|| {
+        Error::new(ErrorKind::Archive, "the registry has no search path, as that of Windows does")
+            .help("take an image of Windows Server")
+    })?;
+    let mut all: Vec<&str> = old.split(SEPARATOR).filter(|folder| !folder.is_empty()).collect();
+    for folder in folders {
+        let same =
+            |other: &&str| other.trim_end_matches('\\').eq_ignore_ascii_case(folder.trim_end_matches('\\'));
+        if !all.iter().any(same) {
+            all.push(folder);
+        }
+    }
+    let joined = all.join(&SEPARATOR.to_string());
+    hive.set(key, name, &Value::ExpandString(joined))
+}
+
+fn data(data: &RegistryData) -> Value {
+    match data {
+        RegistryData::Sz(text) => Value::String(text.clone()),
+        RegistryData::ExpandSz(text) => Value::ExpandString(text.clone()),
+        RegistryData::MultiSz(texts) => Value::MultiString(texts.clone()),
+        RegistryData::Dword(number) => Value::Dword(*number),
+        RegistryData::Qword(number) => Value::Qword(*number),
+        RegistryData::Binary(bytes) => Value::Binary(bytes.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_go_behind_those_of_the_base_each_once() {
+        let mut hive = Hive::new("ROOT", 0);
+        let folders = [r"C:\k", r"c:\windows\system32", r"C:\Program Files\containerd"].map(str::to_owned);
+        let error = extend_path(&mut hive, "Environment", "Path", &folders).unwrap_err();
+        assert!(error.message().contains("no search path"), "{error}");
+        let old = Value::ExpandString(r"%SystemRoot%;C:\Windows\System32\;".to_owned());
+        hive.set("Environment", "Path", &old).unwrap();
+        for _ in 0..2 {
+            extend_path(&mut hive, "Environment", "Path", &folders).unwrap();
+        }
+        let new = r"%SystemRoot%;C:\Windows\System32\;C:\k;C:\Program Files\containerd";
+        assert_eq!(hive.value("Environment", "Path").unwrap(), Some(Value::ExpandString(new.to_owned())));
+    }
+
+    #[test]
+    fn the_control_set_is_that_which_the_hive_names_and_has() {
+        let mut hive = Hive::new("ROOT", 0);
+        assert!(control_set(&hive).unwrap_err().message().contains("does not name"));
+        hive.set("Select", "Current", &Value::Dword(0)).unwrap();
+        assert!(control_set(&hive).unwrap_err().message().contains("does not name"));
+        hive.set("Select", "Current", &Value::Dword(2)).unwrap();
+        assert!(control_set(&hive).unwrap_err().message().contains("does not have its ControlSet002"));
+        hive.create_key(r"ControlSet002\Services").unwrap();
+        assert_eq!(control_set(&hive).unwrap(), "ControlSet002");
+    }
+}

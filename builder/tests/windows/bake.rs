@@ -1,0 +1,302 @@
+//! A whole bake: lock and build of an image of what looks like Windows.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::lookalike::{self, PROGRAMS, SERVER_2022};
+use crate::tools::{have, run};
+
+/// A layer with everything that one for Windows can have.
+const NODE: &str = r#"
+schema = 1
+summary = "x"
+os = ["windows"]
+path = ['C:\k']
+replaces = ['C:\Windows\System32\drivers\etc\hosts']
+
+[[file]]
+path = 'C:\k\kubelet.exe'
+content = "MZ kubelet"
+
+[[file]]
+path = 'C:\program files\containerd\config.toml'
+content = "version = 3\n"
+
+[[file]]
+path = 'C:\Windows\System32\drivers\etc\hosts'
+content = "127.0.0.1 x\r\n"
+
+[[directory]]
+path = 'C:\var\log\kubelet'
+
+[[registry]]
+key = 'HKLM\SYSTEM\CurrentControlSet\Services\hns\State'
+name = "HNSControlFlag"
+type = "dword"
+data = 80
+
+[[registry]]
+key = 'HKLM\SOFTWARE\Policies\Microsoft\Windows\WindowsUpdate\AU'
+name = "NoAutoUpdate"
+type = "dword"
+data = 1
+
+[[windows-service]]
+name = "kubelet"
+command = 'C:\k\kubelet.exe --windows-service'
+depends-on = ["Tcpip"]
+restart-after = [5]
+
+[[firewall]]
+name = "kubelet"
+ports = ["10250"]
+"#;
+
+const RUNTIME: &str = "schema = 1\nsummary = 'x'\nos = ['windows']\nprovides = ['container-runtime']\n";
+
+/// A definition in `folder` on the base `windows`, with these outputs.
+pub fn definition(folder: &Path, windows: &str, outputs: &str) -> PathBuf {
+    for (name, text) in [("runtime", RUNTIME), ("node", NODE)] {
+        fs::create_dir_all(folder.join(name)).unwrap();
+        fs::write(folder.join(name).join("layer.toml"), text).unwrap();
+    }
+    let text = format!(
+        "schema = 1\nname = 'win'\narch = 'amd64'\nkubernetes = '1.36.4'\nruntime = 'runtime'\n\
+         layers = ['./runtime', './node']\noutputs = [{outputs}]\n\
+         [base]\nwindows = '{windows}'\nbuild = 20348\nminimum-revision = 2700\n[disk]\nesp = '100MiB'\nwindows = '128MiB'\n"
+    );
+    let path = folder.join("win.toml");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+pub fn kiln(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+    command.args(arguments).current_dir(folder).env("KILN_CACHE", folder.join("cache"));
+    command.output().unwrap()
+}
+
+/// What it says where it must succeed.
+fn done(folder: &Path, arguments: &[&str]) -> String {
+    let output = kiln(folder, arguments);
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    said
+}
+
+/// Cuts a partition out of a raw disk.
+fn partition(disk: &Path, number: u32, to: &Path) {
+    let folder = disk.parent().unwrap();
+    let said = run("sgdisk", &["-i", &number.to_string(), disk.to_str().unwrap()], folder);
+    let sector = |name: &str| -> u64 {
+        let line = said.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let (first, last) = (sector("First sector: "), sector("Last sector: "));
+    let arguments = [
+        format!("if={}", disk.display()),
+        format!("of={}", to.display()),
+        "bs=512".to_owned(),
+        format!("skip={first}"),
+        format!("count={}", last - first + 1),
+        "conv=sparse".to_owned(),
+        "status=none".to_owned(),
+    ];
+    run("dd", &arguments.each_ref().map(String::as_str), folder);
+}
+
+#[test]
+fn lookalike_windows_becomes_a_wim_and_disks_that_others_read() {
+    let test = "lookalike_windows_becomes_a_wim_and_disks_that_others_read";
+    if !have(test, &PROGRAMS) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    lookalike::wim(here, SERVER_2022);
+    definition(here, "install.wim", "'wim', 'raw', 'qcow2', 'vhd', 'vhdx', 'vmdk'");
+    let text = fs::read_to_string(here.join("win.toml")).unwrap();
+    fs::write(here.join("win.toml"), text.replace("build =", "edition = 'ServerStandardCore'\nbuild ="))
+        .unwrap();
+    done(here, &["lock", "win.toml"]);
+    let lock = fs::read_to_string(here.join("win.lock")).unwrap();
+    for line in ["image = 2", "edition = \"ServerStandardCore\"", "build = 20348", "revision = 2700"] {
+        assert!(lock.contains(line), "{line}: {lock}");
+    }
+    done(here, &["build", "win.toml", "--output-dir", "out"]);
+    let out = here.join("out");
+    judge_wim(&out);
+    judge_disk(&out);
+    fs::rename(here.join("cache"), here.join("other")).unwrap();
+    done(here, &["build", "win.toml", "--output-dir", "again"]);
+    for name in ["win.wim", "win.raw", "win.vhdx"] {
+        assert!(
+            fs::read(out.join(name)).unwrap() == fs::read(here.join("again").join(name)).unwrap(),
+            "{name}"
+        );
+    }
+    for (name, form) in
+        [("win.qcow2", "qcow2"), ("win.vhd", "vpc"), ("win.vhdx", "vhdx"), ("win.vmdk", "vmdk")]
+    {
+        run("qemu-img", &["convert", "-f", form, "-O", "raw", name, "again.raw"], &out);
+        // A VHD's disk is as long as a geometry, and zeros behind it.
+        let (raw, again) = (fs::read(out.join("win.raw")).unwrap(), fs::read(out.join("again.raw")).unwrap());
+        assert!(raw[..raw.len() - (1 << 20)] == again[..raw.len() - (1 << 20)], "{name}");
+    }
+}
+
+fn judge_wim(out: &Path) {
+    run("wimlib-imagex", &["verify", "win.wim"], out);
+    let list = run("wimlib-imagex", &["dir", "win.wim", "1"], out);
+    for path in [
+        "/k/kubelet.exe",
+        "/Program Files/containerd/config.toml",
+        "/var/log/kubelet",
+        "/Windows/System32/ntoskrnl.exe",
+        "/Windows/System32/config/SYSTEM",
+    ] {
+        assert!(list.lines().any(|line| line == path), "{path}: {list}");
+    }
+    assert!(!list.contains("/program files") && !list.contains("LOG1"), "{list}");
+    run("wimlib-imagex", &["extract", "win.wim", "1", "/Windows/System32/config", "--dest-dir=."], out);
+    judge_hives(&out.join("config"));
+    fs::remove_dir_all(out.join("config")).unwrap();
+}
+
+/// The values of the layer, read by hivex.
+fn judge_hives(config: &Path) {
+    let service = r"\ControlSet001\Services\kubelet";
+    for (hive, key, name, value) in [
+        ("SYSTEM", r"\ControlSet001\Services\hns\State", "HNSControlFlag", "80"),
+        ("SYSTEM", r"\ControlSet001\Services\Tcpip", "Start", "1"),
+        ("SYSTEM", service, "ImagePath", r"C:\k\kubelet.exe --windows-service"),
+        ("SYSTEM", service, "Start", "2"),
+        ("SYSTEM", service, "Type", "16"),
+        ("SYSTEM", service, "ObjectName", "LocalSystem"),
+        ("SYSTEM", service, "DependOnService", "Tcpip"),
+        (
+            "SYSTEM",
+            r"\ControlSet001\Control\Session Manager\Environment",
+            "Path",
+            r"%SystemRoot%\system32;%SystemRoot%;C:\k",
+        ),
+        ("SOFTWARE", r"\Policies\Microsoft\Windows\WindowsUpdate\AU", "NoAutoUpdate", "1"),
+        ("SOFTWARE", r"\Microsoft\Windows NT\CurrentVersion", "EditionID", "ServerStandardCore"),
+    ] {
+        assert_eq!(run("hivexget", &[hive, key, name], config).trim_end(), value, "{key} {name}");
+    }
+    let rules = r"\ControlSet001\Services\SharedAccess\Parameters\FirewallPolicy\FirewallRules";
+    let rule = run("hivexget", &["SYSTEM", rules, "kubelet"], config);
+    assert!(rule.contains("|LPort=10250|") && rule.contains("Action=Allow"), "{rule}");
+}
+
+fn judge_disk(out: &Path) {
+    let said = run("sgdisk", &["-v", "-p", "win.raw"], out);
+    assert!(said.contains("No problems found"), "{said}");
+    for (number, kind) in [("1", "EF00"), ("2", "0C01"), ("3", "0700")] {
+        let line = said.lines().find(|line| line.split_whitespace().next() == Some(number)).unwrap();
+        assert!(line.contains(kind), "{line}");
+    }
+    let (esp, volume) = (out.join("esp"), out.join("volume"));
+    partition(&out.join("win.raw"), 1, &esp);
+    partition(&out.join("win.raw"), 3, &volume);
+    judge_esp(out);
+    judge_volume(out);
+}
+
+fn judge_esp(out: &Path) {
+    for (path, text) in [
+        ("EFI/Boot/BOOTX64.EFI", "MZ boot manager"),
+        ("EFI/Microsoft/Boot/bootmgfw.efi", "MZ boot manager"),
+        ("EFI/Microsoft/Boot/en-US/bootmgfw.efi.mui", "MZ texts"),
+        ("EFI/Microsoft/Boot/Fonts/segoe_slboot.ttf", "font"),
+        ("EFI/Microsoft/Boot/Resources/bootres.dll", "MZ logo"),
+    ] {
+        assert_eq!(run("mtype", &["-i", "esp", &format!("::{path}")], out), text, "{path}");
+    }
+    run("mcopy", &["-i", "esp", "::EFI/Microsoft/Boot/BCD", "BCD"], out);
+    let manager = r"\Objects\{9dea862c-5cdd-4e70-acc1-f32b344d4795}\Elements";
+    let entry = run("hivexget", &["BCD", &format!("{manager}\\23000003"), "Element"], out);
+    let path = run("hivexget", &["BCD", &format!("{manager}\\12000002"), "Element"], out);
+    assert_eq!(path.trim_end(), r"\EFI\Microsoft\Boot\bootmgfw.efi");
+    let loader = format!("\\Objects\\{}\\Elements", entry.trim_end());
+    let title = run("hivexget", &["BCD", &format!("{loader}\\12000004"), "Element"], out);
+    assert_eq!(title.trim_end(), "Windows Server 2022 Standard");
+    // The store names the disk and the partitions that the table has.
+    let export = run("hivexregedit", &["--export", "BCD", "\\"], out);
+    let bytes: String = export.replace(',', "").to_lowercase();
+    for arguments in [&["-p", "win.raw"][..], &["-i", "1", "win.raw"], &["-i", "3", "win.raw"]] {
+        let said = run("sgdisk", arguments, out);
+        let guid = said.lines().find_map(|line| {
+            let (_, guid) = line.split_once("(GUID): ").or_else(|| line.split_once("unique GUID: "))?;
+            Some(guid.trim().to_owned())
+        });
+        let guid = uuid::Uuid::parse_str(&guid.unwrap()).unwrap();
+        assert!(bytes.contains(&hex::encode(guid.to_bytes_le())), "{guid}: {export}");
+    }
+}
+
+fn judge_volume(out: &Path) {
+    let info = run("ntfsinfo", &["--mft", "volume"], out);
+    assert!(info.contains("Volume Name: Windows") && info.contains("Volume Flags: 0x0000"), "{info}");
+    for (path, text) in [
+        ("/k/kubelet.exe", "MZ kubelet"),
+        ("/Program Files/containerd/config.toml", "version = 3\n"),
+        ("/Windows/System32/drivers/etc/hosts", "127.0.0.1 x\r\n"),
+        ("/Windows/System32/ntoskrnl.exe", "MZ kernel"),
+    ] {
+        assert_eq!(run("ntfscat", &["volume", path], out), text, "{path}");
+    }
+    for (path, users_read) in [
+        ("/k", true),
+        ("/k/kubelet.exe", true),
+        ("/Program Files/containerd/config.toml", true),
+        ("/Windows/System32/config/SYSTEM", false),
+    ] {
+        let said = run("ntfssecaudit", &["-v", "volume", path], out);
+        let bytes: String =
+            said.lines().filter_map(|line| line.trim().get(8..)).collect::<String>().replace(' ', "");
+        // S-1-1-0, everyone; S-1-5-32-545, users, who may read and execute.
+        assert!(!bytes.contains("010100000000000100000000"), "{path}: {said}");
+        let users = "a900120001020000000000052000000021020000";
+        assert_eq!(bytes.contains(users), users_read, "{path}: {said}");
+    }
+    let folder = run("ntfssecaudit", &["-v", "volume", "/k"], out);
+    assert!(folder.contains("00031800 ff011f00"), "files below it inherit the rights: {folder}");
+}
+
+#[test]
+fn lookalike_disks_become_the_same_wim_whatever_holds_them() {
+    let test = "lookalike_disks_become_the_same_wim_whatever_holds_them";
+    if !have(test, &PROGRAMS) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    lookalike::wim(here, SERVER_2022);
+    lookalike::disk(here);
+    let forms =
+        [("qcow2", "disk.qcow2", ""), ("vhdx", "disk.vhdx", ""), ("vpc", "disk.vhd", "subformat=fixed")];
+    for (form, name, options) in forms {
+        let options = if options.is_empty() { Vec::new() } else { vec!["-o", options] };
+        let arguments = [&["convert", "-f", "raw", "-O", form][..], &options, &["disk.raw", name]].concat();
+        run("qemu-img", &arguments, here);
+    }
+    let mut lists = Vec::new();
+    for name in ["disk.raw", "disk.qcow2", "disk.vhdx", "disk.vhd"] {
+        definition(here, name, "'wim'");
+        fs::remove_file(here.join("win.lock")).unwrap_or_default();
+        done(here, &["lock", "win.toml"]);
+        let out = here.join(format!("of-{name}"));
+        done(here, &["build", "win.toml", "--output-dir", out.to_str().unwrap()]);
+        judge_wim(&out);
+        let list = run("wimlib-imagex", &["dir", "win.wim", "1", "--detailed"], &out);
+        // Where bytes are, and how many after compression, differs with the order of clusters.
+        let same =
+            |line: &&str| !["Offset in WIM", "Compressed size"].iter().any(|name| line.starts_with(name));
+        lists.push(list.lines().filter(same).map(str::to_owned).collect::<Vec<_>>());
+    }
+    assert!(lists.windows(2).all(|pair| pair[0] == pair[1]), "{:#?}", lists);
+}
