@@ -2,7 +2,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 SHELL := /bin/bash
 
-.PHONY: help image unit test test-long check bench bench-join bench-metadata fuzz programs lab clean
+.PHONY: help windows image unit test test-long check bench bench-join bench-metadata fuzz programs lab clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -19,6 +19,7 @@ test: ## Install what is missing, run the checks and the tests, boots and joins 
 	@tools/install test
 	@tools/not-run tools/check
 	@tools/programs >/dev/null
+	@tools/windows-agent target/kiln >/dev/null
 	@tests/lab/mirror >/dev/null
 	@tools/not-run cargo test --workspace --locked --no-fail-fast
 
@@ -49,6 +50,10 @@ bench-metadata: ## Measure how EC2's facts and node config are read, beside clou
 fuzz: ## Fuzz every parser of untrusted bytes, SECONDS (10) each
 	@tools/install fuzz
 	@tests/fuzz/run $(SECONDS)
+
+windows: ## Build the agent for Windows into target/kiln/
+	@tools/install windows
+	@tools/windows-agent target/kiln
 
 programs: ## Build kiln and the static firstboot into target/kiln/; with ARCH=arm64 also the agent for such images
 	@tools/programs $(ARCH)

@@ -1,9 +1,7 @@
 //! Documents that may hold secrets: bounded, overwritten in memory after use, never shown.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use base64::Engine;
@@ -13,6 +11,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use crate::error::{self, ErrorKind, Failure, Result};
+use crate::os;
 
 /// Limit on the bytes of a node config.
 pub const LIMIT: usize = 1 << 20;
@@ -82,12 +81,7 @@ impl Document {
 
     /// Reads a regular file; none if there is no such file.
     pub fn read_file(path: &Path) -> Result<Option<Self>> {
-        // Opening a pipe must not block.
-        let opened: io::Result<File> = OpenOptions::new()
-            .read(true)
-            .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
-            .open(path);
-        let file = match opened {
+        let file = match os::open(path, true) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(|error| unread(path, &error))?,
         };

@@ -151,6 +151,7 @@ impl<T> Context<T> for io::Result<T> {
     }
 }
 
+#[cfg(target_os = "linux")]
 impl<T> Context<T> for nix::Result<T> {
     fn doing(self, doing: impl fmt::Display) -> Result<T> {
         self.map_err(io::Error::from).doing(doing)

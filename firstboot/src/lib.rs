@@ -25,6 +25,7 @@ pub mod host;
 #[cfg(target_os = "linux")]
 #[expect(clippy::disallowed_methods, reason = "the init runs before there is a host")]
 pub mod initrd;
+#[cfg(target_os = "linux")]
 pub mod install;
 pub mod instance_data;
 pub mod join;
@@ -34,6 +35,8 @@ pub mod machine;
 pub mod metadata;
 #[expect(clippy::disallowed_methods, reason = "only net opens sockets")]
 pub mod net;
+#[expect(clippy::disallowed_methods, reason = "the lower half of host")]
+pub mod os;
 mod output;
 pub mod paths;
 pub mod platforms;

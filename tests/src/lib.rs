@@ -30,4 +30,5 @@ pub mod simulated;
 pub mod socket_forward;
 pub mod ssh;
 pub mod user;
+pub mod wine;
 pub mod workspace;

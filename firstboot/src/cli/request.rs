@@ -65,18 +65,12 @@ impl Request {
 }
 
 /// The options of every command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Common {
     /// `--json`: output for machines, one object per line.
     pub json: bool,
     /// `--rootfs`: where the machine's file system begins.
     pub root: Root,
-}
-
-impl Default for Common {
-    fn default() -> Self {
-        Self { json: false, root: Root::at("/") }
-    }
 }
 
 /// `firstboot run`

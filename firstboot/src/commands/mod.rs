@@ -1,6 +1,7 @@
 //! The commands of the command line, one file each: they print, and leave the work to [`crate::run`].
 
 pub mod explain;
+#[cfg(target_os = "linux")]
 pub mod install;
 pub mod preflight;
 pub mod reset;
@@ -16,6 +17,8 @@ use serde_json::json;
 use crate::cli;
 use crate::cli::request::Request;
 use crate::config::HostDefaults;
+#[cfg(not(target_os = "linux"))]
+use crate::error::ErrorKind;
 use crate::error::{Failure, Result};
 use crate::host::machine;
 use crate::host::process::keep_out_of_cores;
@@ -77,7 +80,12 @@ fn execute(request: &Request, json: bool) -> Result<String> {
         Request::Preflight(request) => preflight::preflight(request, console).map(|()| nothing),
         Request::Explain(request) => explain::explain(request, console),
         Request::Reset(request) => reset::reset(request, console).map(|()| nothing),
+        #[cfg(target_os = "linux")]
         Request::Install(request) => install::install(request, json),
+        #[cfg(not(target_os = "linux"))]
+        Request::Install(_) => {
+            Err(Failure::new(ErrorKind::Usage, "only the agent for Linux installs images"))
+        }
         Request::KubeadmVersion(request) => version::kubeadm(request),
         Request::Status(request) => {
             let options = status::Options { json, timeline: request.timeline, svg: request.svg.as_deref() };

@@ -4,6 +4,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::token::Token;
 use crate::kubernetes::{flags_file, names};
 use crate::net::Endpoint;
+use crate::paths;
 use crate::secret::Secret;
 use contract::suggest;
 
@@ -152,7 +153,7 @@ pub fn argument(argument: &Argument, problems: &mut Problems) {
 
 /// Where the cluster's CA is written.
 pub fn ca_cert_path(path: &str, problems: &mut Problems) {
-    if !path.starts_with('/') || !path.ends_with(".crt") {
+    if !paths::is_absolute(path) || !path.ends_with(".crt") {
         problems.invalid(
             "caCertPath",
             path,

@@ -175,7 +175,7 @@ const SHARED: &[&str] = &["/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/var/
 pub fn may_hold_certificates(folder: &Path) -> bool {
     use std::path::Component::{Normal, RootDir};
     let is_plain = folder.components().all(|part| matches!(part, RootDir | Normal(_)));
-    if !folder.is_absolute() || !is_plain || SHARED.iter().any(|shared| folder.starts_with(shared)) {
+    if !folder.has_root() || !is_plain || SHARED.iter().any(|shared| folder.starts_with(shared)) {
         return false;
     }
     let names: Vec<&str> = folder.iter().skip(1).map(|name| name.to_str().unwrap_or_default()).collect();

@@ -11,6 +11,7 @@ use super::strict::{choice, refuse};
 use crate::error::Result;
 use crate::net::Url;
 use crate::net::trust::Authorities;
+use crate::paths;
 use crate::secret::Secret;
 
 /// How long it may take when nothing is said.
@@ -47,7 +48,7 @@ fn client(fields: &mut Fields<'_>, problems: &mut Problems) -> Result<Option<(Pa
     match (fields.text("clientCertificate")?, fields.text("clientKey")?) {
         (None, None) => Ok(None),
         (Some(certificate), Some(key)) => {
-            if !(certificate.starts_with('/') && key.starts_with('/')) {
+            if !(paths::is_absolute(&certificate) && paths::is_absolute(&key)) {
                 problems.note(format!(
                     "{}: must be the absolute path of a file",
                     fields.path("clientCertificate")

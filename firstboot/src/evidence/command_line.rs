@@ -1,11 +1,8 @@
-//! The kernel command line, /proc/cmdline.
+//! The kernel command line, /proc/cmdline. On Windows, which has none, a file of the image takes its place.
 
 use crate::host::files;
 use crate::host::root::Root;
 use crate::paths;
-
-/// Limit on its bytes.
-const LONGEST: u64 = 64 * 1024;
 
 /// The program and its arguments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,8 +11,7 @@ pub struct CommandLine(Vec<String>);
 impl CommandLine {
     /// The machine's command line; empty where there is none.
     pub fn of(root: &Root) -> Self {
-        let bytes = files::read(&root.path(paths::COMMAND_LINE), LONGEST).ok().flatten().unwrap_or_default();
-        Self::parse(&String::from_utf8_lossy(&bytes))
+        Self::parse(&files::text(root, paths::COMMAND_LINE).unwrap_or_default())
     }
 
     /// Words as the kernel splits them: at blanks, except between double quotes, which are removed. Words

@@ -4,7 +4,14 @@
 //! Nothing here uses the network. [`crate::platforms::detect`] decides which platform the evidence proves.
 
 pub mod command_line;
+mod disk;
+#[cfg(target_os = "linux")]
 pub mod disk_identity;
+#[cfg(target_os = "linux")]
+#[path = "disks_linux.rs"]
+pub mod disks;
+#[cfg(windows)]
+#[path = "disks_windows.rs"]
 pub mod disks;
 mod gathered;
 pub mod fw_cfg;

@@ -1,16 +1,7 @@
-//! The firmware's description of the machine: the SMBIOS tables, as the kernel shows them below /sys
-//! (DMTF DSP0134; <https://www.kernel.org/doc/Documentation/ABI/testing/sysfs-firmware-dmi-entries>).
+//! The firmware's description of the machine: fields of the SMBIOS tables (DMTF DSP0134).
 
-use std::fs;
-
-use crate::host::files;
+pub use crate::host::firmware::{oem_strings, text};
 use crate::host::root::Root;
-use crate::paths;
-
-/// Longest structure that is read: type 11 with many strings.
-const LONGEST: u64 = 64 * 1024;
-/// Structures of type 11 that are read.
-const MOST: usize = 64;
 
 /// A field of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +28,7 @@ pub enum Field {
     BiosVendor,
 }
 
-/// All fields with their files in /sys/class/dmi/id.
+/// All fields by their names in Linux, which are those of files in /sys/class/dmi/id.
 pub const FIELDS: &[(Field, &str)] = &[
     (Field::SysVendor, "sys_vendor"),
     (Field::ProductName, "product_name"),
@@ -63,38 +54,10 @@ pub fn fields(root: &Root) -> Vec<(Field, String)> {
     FIELDS.iter().filter_map(|(field, name)| Some((*field, text(root, name)?))).collect()
 }
 
-/// The kernel's file `name`, trimmed; none when it is absent or empty.
-pub fn text(root: &Root, name: &str) -> Option<String> {
-    let bytes = files::read(&root.path(paths::smbios(name)), 4096).ok()??;
-    let text = String::from_utf8_lossy(&bytes)
-        .trim_matches(|edge: char| edge.is_whitespace() || edge == '\0')
-        .to_owned();
-    (!text.is_empty()).then_some(text)
-}
-
-/// Strings that the operator gave a virtual machine: those of all structures of type 11, in their order.
-pub fn oem_strings(root: &Root) -> Vec<Vec<u8>> {
-    let raw = |number: usize| files::read(&root.path(paths::oem_strings(number)), LONGEST).ok().flatten();
-    if fs::metadata(root.path(paths::SMBIOS_ENTRIES)).is_err() {
-        return Vec::new();
-    }
-    (0..MOST).map_while(raw).flat_map(|structure| strings(&structure)).collect()
-}
-
-/// The strings behind the formatted part of a structure: each ends with a NUL, the last with two (DSP0134,
-/// section 6.1.3). A truncated structure has the strings that are there.
-pub fn strings(structure: &[u8]) -> Vec<Vec<u8>> {
-    let formatted = structure.get(1).map_or(4, |length| usize::from(*length).max(4));
-    let area = structure.get(formatted..).unwrap_or_default();
-    area.split(|byte| *byte == 0)
-        .take_while(|string| !string.is_empty())
-        .map(<[u8]>::to_vec)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::files;
 
     #[test]
     fn fields_are_trimmed_and_blanks_are_nothing() {
@@ -105,23 +68,6 @@ mod tests {
         }
         assert_eq!(fields(&root), [(Field::SysVendor, "Amazon EC2".to_owned())]);
         assert_eq!(Field::ChassisAssetTag.name(), "chassis_asset_tag");
-    }
-
-    #[test]
-    fn strings_follow_the_formatted_part() {
-        for (structure, expected) in [
-            (&b"\x0b\x05\x00\x00\x02one\0two\0\0"[..], vec!["one", "two"]),
-            (b"\x0b\x05\x00\x00\x00\0\0", vec![]),
-            (b"\x0b\x05\x00\x00\x01cut", vec!["cut"]),
-            (b"\x0b\xff\x00", vec![]),
-            (b"\x0b", vec![]),
-            (b"", vec![]),
-        ] {
-            assert_eq!(
-                strings(structure),
-                expected.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>()
-            );
-        }
     }
 
     #[test]

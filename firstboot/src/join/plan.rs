@@ -148,7 +148,7 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
     check_kubelet_document(&configuration)?;
     warnings.extend(foreign_resolver(&configuration, host));
     let arguments = arguments(config, cluster, host, &features, &cri_socket);
-    let is_evaluated = host.services == Services::OpenRc;
+    let is_evaluated = host.services.evaluates();
 
     let mut files = vec![
         file(config.join.ca_cert_path.clone(), cluster.ca_pem.clone()),

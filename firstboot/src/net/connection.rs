@@ -3,28 +3,17 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
-};
-use nix::sys::time::{TimeVal, TimeValLike};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection};
 
-use super::Deadline;
 use super::network::{Counters, Network};
 use super::stream::{Fault, Stream};
+use super::{Deadline, socket};
 
 /// The size of one read, in bytes.
 const CHUNK: usize = 16 * 1024;
-/// Seconds of silence before the kernel sends keep-alive probes.
-const KEEPALIVE_IDLE: u32 = 15;
-/// Seconds between probes.
-const KEEPALIVE_INTERVAL: u32 = 5;
-/// Unanswered probes before the connection counts as dead.
-const KEEPALIVE_COUNT: u32 = 3;
 /// Ports that only root can send from; services use those below 600.
 const PRIVILEGED: std::ops::Range<u16> = 600..1024;
 
@@ -66,7 +55,7 @@ impl Connection {
         let (tls, counters) = match transport {
             Transport::Plain { .. } => (None, Arc::default()),
             Transport::Tls(name, config) => {
-                keep_alive(&socket);
+                socket::keep_alive(&socket);
                 let tls = ClientConnection::new(config.clone(), name.clone()).map_err(Fault::Tls)?;
                 (Some(tls), network.counters().clone())
             }
@@ -165,47 +154,17 @@ fn connect_first(
     Err(last)
 }
 
-/// A watch may be silent for minutes. With keep-alive, the kernel notices that the peer is gone; without it,
-/// only the deadline ends the wait.
-fn keep_alive(socket: &TcpStream) {
-    let _ = setsockopt(socket, sockopt::KeepAlive, &true);
-    let _ = setsockopt(socket, sockopt::TcpKeepIdle, &KEEPALIVE_IDLE);
-    let _ = setsockopt(socket, sockopt::TcpKeepInterval, &KEEPALIVE_INTERVAL);
-    let _ = setsockopt(socket, sockopt::TcpKeepCount, &KEEPALIVE_COUNT);
-}
-
 /// Takes the first free port. A port is also not free while the kernel remembers an old connection from it to
 /// this server.
 fn connect_privileged(address: SocketAddr, deadline: Deadline) -> io::Result<TcpStream> {
     for port in PRIVILEGED.rev() {
-        match connect_from(port, address, deadline) {
+        match socket::connect_from(port, address, deadline.timeout()?) {
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable) => {}
             connected => return connected,
         }
     }
     Err(io::Error::new(io::ErrorKind::AddrInUse, "no port below 1024 is free"))
-}
-
-fn connect_from(port: u16, address: SocketAddr, deadline: Deadline) -> io::Result<TcpStream> {
-    let (family, own): (_, SocketAddr) = match address {
-        SocketAddr::V4(_) => (AddressFamily::Inet, ([0, 0, 0, 0], port).into()),
-        SocketAddr::V6(_) => (AddressFamily::Inet6, ([0_u16; 8], port).into()),
-    };
-    let socket: OwnedFd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
-    bind(socket.as_raw_fd(), &SockaddrStorage::from(own))?;
-    // connect(2) obeys the timeout for sending.
-    let limit = deadline.timeout()?;
-    setsockopt(
-        &socket,
-        sockopt::SendTimeout,
-        &TimeVal::milliseconds(i64::try_from(limit.as_millis()).unwrap_or(i64::MAX).max(1)),
-    )?;
-    match connect(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
-        Err(nix::Error::EINPROGRESS | nix::Error::EAGAIN) => Err(io::ErrorKind::TimedOut.into()),
-        connected => connected.map(|()| TcpStream::from(socket)).map_err(io::Error::from),
-    }
 }
 
 /// The socket with a deadline and counters.

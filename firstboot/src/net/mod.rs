@@ -11,6 +11,7 @@
 
 pub(crate) mod connection;
 mod deadline;
+#[cfg(target_os = "linux")]
 pub(crate) mod download;
 mod endpoint;
 pub(crate) mod error;
@@ -22,6 +23,7 @@ mod port;
 pub mod resolve;
 pub mod retry;
 pub mod service;
+mod socket;
 pub(crate) mod stream;
 #[cfg(test)]
 pub(crate) mod test_server;

@@ -3,10 +3,12 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
+use super::socket;
+
 /// Listens for a moment, as the kubelet will: on IPv6 and IPv4, or on IPv4 alone if there is no IPv6.
 pub(crate) fn try_port(port: u16) -> io::Result<()> {
     match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
-        Err(error) if error.raw_os_error() == Some(nix::Error::EAFNOSUPPORT as i32) => {
+        Err(error) if socket::lacks_family(&error) => {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).map(drop)
         }
         bound => bound.map(drop),

@@ -16,13 +16,13 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, Question, RCODE, TYPE};
 use super::{Deadline, Network};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
-use crate::paths;
+use crate::{host, os, paths};
 
 /// Time limit for resolving one name.
 const LONGEST: Duration = Duration::from_secs(10);
 /// Time to wait for the second kind of address after the first has arrived.
 const SECOND_ANSWER: Duration = Duration::from_millis(300);
-/// Limit on `/etc/hosts` and `/etc/resolv.conf`, in bytes.
+/// Limit on `/etc/hosts`, in bytes.
 const LONGEST_FILE: u64 = 1024 * 1024;
 /// Limit on the name servers, as in the C library.
 const MOST_SERVERS: usize = 3;
@@ -43,7 +43,7 @@ pub fn addresses(network: &Network, host: &str, port: u16, deadline: Deadline) -
         match hosts(&text(network, paths::HOSTS)?, &name) {
             found if !found.is_empty() => found,
             _ => ask(
-                &Settings::parse(&text(network, paths::RESOLV_CONF)?),
+                &Settings::parse(&host::network::resolver(&network.root)?),
                 host,
                 network.dns_timeout,
                 deadline.within(LONGEST),
@@ -74,12 +74,12 @@ fn literal(host: &str, port: u16) -> Option<Result<SocketAddr>> {
     }
     let (address, zone) = host.split_once('%')?;
     let address = address.parse::<Ipv6Addr>().ok()?;
-    let index = zone.parse().or_else(|_| nix::net::if_::if_nametoindex(zone));
-    let unknown = |_| {
+    let index = zone.parse().ok().or_else(|| os::interface_number(zone));
+    let unknown = || {
         Failure::new(ErrorKind::Unreachable, format!("{host}: there is no network interface of that name"))
             .transient()
     };
-    Some(index.map(|index| SocketAddrV6::new(address, port, 0, index).into()).map_err(unknown))
+    Some(index.map(|index| SocketAddrV6::new(address, port, 0, index).into()).ok_or_else(unknown))
 }
 
 /// The addresses of a (lower-case) name in a hosts file.

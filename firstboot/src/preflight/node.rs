@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use nix::sys::statvfs::statvfs;
 use serde_json::Value;
 
 use contract::runtime::{self, Config, Runtime};
 
 use super::{Context, NEWEST_MINOR, Problem};
+use crate::host::resources::{Space, space};
 use crate::host::{files, identity, kernel, machine};
 use crate::paths;
 
@@ -115,27 +115,6 @@ fn existing(context: &Context, folder: &str) -> PathBuf {
     let mut path = Path::new(folder).to_owned();
     while !context.root.path(&path).is_dir() && path.pop() {}
     context.root.path(&path)
-}
-
-/// The space of a file system, including the space that only root may use.
-#[derive(Debug, Clone, Copy)]
-struct Space {
-    free: u64,
-    total: u64,
-    free_inodes: u64,
-    /// Zero means that the number is not fixed.
-    inodes: u64,
-}
-
-fn space(folder: &Path) -> Option<Space> {
-    let about = statvfs(folder).ok()?;
-    let bytes = |blocks: u64| blocks.saturating_mul(about.fragment_size());
-    Some(Space {
-        free: bytes(about.blocks_available()),
-        total: bytes(about.blocks()),
-        free_inodes: about.files_available(),
-        inodes: about.files(),
-    })
 }
 
 fn judge(folder: &str, space: Space, threshold: u64) -> Option<Problem> {

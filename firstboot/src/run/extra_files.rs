@@ -1,7 +1,6 @@
 //! Extra files of a node config. They are written before the join, which may need them (patches, a discovery
 //! file). After the join, writes the sentinel file of Cluster API.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::Session;
@@ -10,8 +9,8 @@ use crate::document::LIMIT;
 use crate::error::{Context, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
-use crate::paths;
 use crate::userdata::{ExtraFile, Owner};
+use crate::{os, paths};
 
 /// Limit on the files of users and groups, in bytes.
 const LONGEST: u64 = 4 << 20;
@@ -95,7 +94,8 @@ fn remove_secret(root: &Root, file: &ExtraFile) -> Result<bool> {
         && let Some(rest) = without(&bytes, file.content.bytes()).filter(|rest| !rest.trim_ascii().is_empty())
     {
         let about = std::fs::symlink_metadata(&path).doing(format!("reading {}", file.path))?;
-        files::write_owned(&path, &rest, about.mode() & 0o7777, (about.uid(), about.gid()))?;
+        let (owner, mode) = os::owner_and_mode(&about);
+        files::write_owned(&path, &rest, mode, owner)?;
         return Ok(false);
     }
     files::remove(&path).map(|()| true)
@@ -114,18 +114,18 @@ fn is_secret(root: &Root, path: &str, config: &NodeConfig) -> bool {
 }
 
 /// The owner's numbers; root if the image does not have the owner, as with cloud-init.
-fn owner(session: &Session, file: &ExtraFile) -> Result<(u32, u32)> {
+fn owner(session: &Session, file: &ExtraFile) -> Result<os::Owner> {
     Ok(ids(session.root, &file.owner)?.unwrap_or_else(|| {
         session.warn(format_args!(
             "the file {} of the user-data belongs to root: the image does not have its owner",
             file.path
         ));
-        (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
+        os::own()
     }))
 }
 
 /// Returns whether a file was changed.
-fn write_one(root: &Root, file: &ExtraFile, mode: u32, (user, group): (u32, u32)) -> Result<bool> {
+fn write_one(root: &Root, file: &ExtraFile, mode: u32, owner: os::Owner) -> Result<bool> {
     let path = root.entry(&file.path);
     let content = file.content.bytes();
     let there = files::read_unlinked(&path, LIMIT as u64)?;
@@ -135,9 +135,8 @@ fn write_one(root: &Root, file: &ExtraFile, mode: u32, (user, group): (u32, u32)
         None => false,
     };
     let is_right = is_written
-        && std::fs::symlink_metadata(&path).is_ok_and(|about| {
-            about.is_file() && about.mode() & 0o7777 == mode && (about.uid(), about.gid()) == (user, group)
-        });
+        && std::fs::symlink_metadata(&path)
+            .is_ok_and(|about| about.is_file() && os::owner_and_mode(&about) == (owner, mode));
     if is_right {
         return Ok(false);
     }
@@ -148,7 +147,7 @@ fn write_one(root: &Root, file: &ExtraFile, mode: u32, (user, group): (u32, u32)
         Some(before) if file.appends => before.into(),
         _ => content.to_vec().into(),
     };
-    files::write_owned(&path, &bytes, mode, (user, group))?;
+    files::write_owned(&path, &bytes, mode, owner)?;
     Ok(true)
 }
 
@@ -189,6 +188,8 @@ pub(super) fn write_sentinel(root: &Root, sentinel: &str) -> Result<()> {
 mod tests {
     use nix::mount::{MsFlags, mount};
     use nix::sched::{CloneFlags, unshare};
+
+    use std::os::unix::fs::MetadataExt;
 
     use super::*;
     use crate::config::{HostDefaults, parse};

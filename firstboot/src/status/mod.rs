@@ -16,6 +16,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::notify;
 use crate::host::root::Root;
+use crate::host::system;
 use crate::output::{clean, clean_json};
 use crate::paths;
 
@@ -116,7 +117,7 @@ impl Progress {
             warnings: Vec::new(),
             requests: 0,
             bytes: 0,
-            began: uptime(),
+            began: system::uptime(),
             seconds: 0.0,
         };
         Self { status, root: root.clone(), start: Instant::now(), is_published: true }
@@ -241,12 +242,6 @@ pub fn read(root: &Root) -> Result<Option<Status>> {
     serde_json::from_slice(&bytes)
         .map(Some)
         .map_err(|error| Failure::new(ErrorKind::Host, format!("{} is damaged: {error}", path.display())))
-}
-
-/// Seconds since the kernel started (proc(5), uptime); 0 if that is unknown.
-fn uptime() -> f64 {
-    let text = std::fs::read_to_string(paths::UPTIME).unwrap_or_default();
-    text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::root::Root;
 use crate::error::{Context, ErrorKind, Failure, Result};
+use crate::host::root::Root;
 
 /// Limit on each of the two outputs, in bytes. The rest is read and discarded.
 const OUTPUT_LIMIT: usize = 64 * 1024;

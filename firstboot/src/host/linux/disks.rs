@@ -10,9 +10,10 @@ use nix::fcntl::{FallocateFlags, OFlag, PosixFadviseAdvice, fallocate, posix_fad
 use nix::libc;
 
 use super::loops::{self, Window};
-use super::root::Root;
-use super::{files, media};
+use super::media;
 use crate::error::{Context, ErrorKind, Failure, Result};
+use crate::host::files;
+use crate::host::root::Root;
 use crate::paths;
 
 /// Devices that are never installed on: they are in memory, made of other disks or of files, or hold discs.

@@ -4,9 +4,9 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::files;
-use super::root::Root;
 use crate::error::{Context, Result};
+use crate::host::files;
+use crate::host::root::Root;
 use crate::paths;
 
 /// The vendor of the variables of the UEFI specification.

@@ -11,8 +11,8 @@
 use std::time::Duration;
 
 use super::command::{self, Output};
-use super::root::Root;
 use crate::error::Result;
+use crate::host::root::Root;
 use crate::paths;
 
 /// Time limit of a question. A working manager answers at once.
@@ -84,6 +84,11 @@ impl Services {
     pub fn of(root: &Root) -> Self {
         let path = std::env::var("PATH").unwrap_or_default();
         if root.is_machine() { Self::detect(root, &path) } else { Self::None }
+    }
+
+    /// Whether the manager evaluates the kubelet's variable as a shell does.
+    pub fn evaluates(self) -> bool {
+        self == Self::OpenRc
     }
 
     /// The manager of this machine.

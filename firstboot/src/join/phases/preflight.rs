@@ -10,6 +10,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::host::cri::CgroupDriver;
 use crate::join::Join;
 use crate::net::resolve;
+use crate::os;
 use crate::preflight::{self, Cluster, Context, Docker, Facts, Report, Runtime, Stage, Units};
 
 /// Time for a runtime that the config allows to be absent.
@@ -102,7 +103,7 @@ pub(super) fn with_context<T>(
         root: join.root,
         path: &path,
         services: join.machine.services,
-        is_privileged: nix::unistd::geteuid().is_root(),
+        is_privileged: os::is_privileged(),
         join: &join.config.join,
         cri_socket: &cri_socket,
         kubelet_config: join.results.plan.as_ref().map(|plan| &plan.kubelet_config),

@@ -11,7 +11,7 @@ use x509_cert::der::DateTime;
 use super::WIRE_SERVER;
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::host::kvp;
+use crate::host::{kvp, pools};
 use crate::net::service::{Protocol, Request, Service};
 use crate::reporter::{Delivery, ReportContext, ReportTarget, Reporter, UP, Urgency, cut, xml};
 use crate::status::Outcome;
@@ -132,7 +132,7 @@ fn deliver(_: &ReportTarget, context: &ReportContext) -> Result<Delivery> {
     {
         let vm = context.facts.text("instance-id").unwrap_or("None");
         // Without the daemon there is no folder, and the host gets only the health report.
-        let _ = kvp::append(context.root, REPORT_KEY, &report(vm, &time, trouble.as_deref()));
+        let _ = pools::append(context.root, REPORT_KEY, &report(vm, &time, trouble.as_deref()));
     }
     let mut service = context.service(&[WIRE_SERVER], PROTOCOL);
     let goal = read_goal_state(&mut service)?;

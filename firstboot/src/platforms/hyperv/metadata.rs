@@ -6,16 +6,14 @@
 //! | `firstboot.config`, or `firstboot.config.0`, `.1` … | the user-data, whole or in parts |
 //! | `ignition.config`, or `ignition.config.0`, `.1` … | the same, by Ignition's name |
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::document::{Document, UserData};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::evidence::Field;
 use crate::facts::Facts;
-use crate::host::kvp;
 use crate::host::root::Root;
-use crate::paths;
+use crate::host::{kvp, pools};
 use crate::platforms::format::disk;
 use crate::platforms::{PlatformData, ReadContext, nocloud};
 
@@ -29,14 +27,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
     let mut data = PlatformData::default();
-    let path = kvp::path(context.root(), GIVEN);
-    wait(context.root(), &path);
-    match kvp::read(&path)? {
+    wait(context.root());
+    match pools::read(context.root(), GIVEN)? {
         Some(pairs) => data.user_data = user_data(&pairs)?,
-        None => context.notice(format!(
-            "{} is not there: hv_kvp_daemon, of the package hyperv-daemons, writes it",
-            path.display()
-        )),
+        None => context.notice(pools::missing(context.root(), GIVEN)),
     }
     facts(context, &mut data.facts)?;
     if data.user_data.is_none() && !context.evidence.disks(nocloud::LABEL).is_empty() {
@@ -50,13 +44,9 @@ pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
 }
 
 /// Waits for the daemon, which may start at the same time as the agent.
-fn wait(root: &Root, path: &Path) {
+fn wait(root: &Root) {
     let begin = Instant::now();
-    while root.is_machine()
-        && root.path(paths::HYPERV_KVP).exists()
-        && !path.exists()
-        && begin.elapsed() < PATIENCE
-    {
+    while root.is_machine() && pools::is_awaited(root, GIVEN) && begin.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(200));
     }
 }
@@ -75,7 +65,7 @@ fn user_data(pairs: &[kvp::Pair]) -> Result<Option<UserData>> {
 }
 
 fn facts(context: &ReadContext, facts: &mut Facts) -> Result<()> {
-    let pairs = kvp::read(&kvp::path(context.root(), ABOUT))?.unwrap_or_default();
+    let pairs = pools::read(context.root(), ABOUT)?.unwrap_or_default();
     let text = |name: &str| {
         let pair = pairs.iter().find(|pair| pair.key == name && !pair.value.is_empty())?;
         Some(String::from_utf8_lossy(&pair.value).into_owned())
@@ -100,7 +90,7 @@ pub(super) fn scrub(root: &Root) -> Result<Option<String>> {
             rest.is_empty() || rest.strip_prefix('.').is_some_and(|number| number.parse::<usize>().is_ok())
         })
     };
-    let count = kvp::overwrite(&kvp::path(root, GIVEN), is_ours)?;
+    let count = pools::overwrite(root, GIVEN, is_ours)?;
     Ok((count > 0)
         .then(|| format!("overwrote the config in {count} pairs of Hyper-V; the host still has its copy")))
 }
@@ -109,6 +99,7 @@ pub(super) fn scrub(root: &Root) -> Result<Option<String>> {
 mod tests {
     use super::*;
     use crate::host::files;
+    use crate::host::pools;
     use crate::metadata::gather;
     use crate::trust_policy::TrustPolicy;
 
@@ -125,7 +116,7 @@ mod tests {
         for (number, entries) in [(GIVEN, pool), (ABOUT, about)] {
             let bytes: Vec<u8> =
                 entries.iter().flat_map(|(key, value)| kvp::record(key, value).unwrap()).collect();
-            files::write(&kvp::path(&root, number), &bytes, 0o644).unwrap();
+            files::write(&pools::path(&root, number), &bytes, 0o644).unwrap();
         }
         (folder, root)
     }
@@ -161,7 +152,7 @@ mod tests {
     #[test]
     fn a_machine_without_the_daemon_is_told_so() {
         let (_folder, root) = root_with(&[], &[]);
-        std::fs::remove_file(kvp::path(&root, GIVEN)).unwrap();
+        std::fs::remove_file(pools::path(&root, GIVEN)).unwrap();
         let metadata = gather(&root, &TrustPolicy::default(), &|_, _| panic!("no network")).unwrap();
         assert!(
             metadata.user_data.is_none() && metadata.notices[0].contains("hyperv-daemons"),

@@ -3,7 +3,8 @@
 
 use crate::error::Result;
 use crate::facts::Facts;
-use crate::host::kvp::{self, SHOWN_VALUE};
+use crate::host::kvp::SHOWN_VALUE;
+use crate::host::pools;
 use crate::reporter::{DONE, Delivery, ReportContext, ReportTarget, Reporter, Urgency, cut, never};
 
 pub(super) const REPORTER: Reporter = Reporter {
@@ -23,7 +24,7 @@ fn receiver(_: &ReportTarget, _: &Facts) -> Result<String> {
 }
 
 fn deliver(_: &ReportTarget, context: &ReportContext) -> Result<Delivery> {
-    kvp::append(context.root, KEY, &value(context)).map(|()| Delivery::Accepted)
+    pools::append(context.root, KEY, &value(context)).map(|()| Delivery::Accepted)
 }
 
 /// The verdict without its warnings, and with its message shortened to fit.

@@ -38,6 +38,9 @@ fn a_pool_without_a_daemon_is_said() {
     std::fs::create_dir_all(root.path("/var/lib/hyperv")).unwrap();
     for count in 1..3 {
         assert_eq!(deliver(&target("hyperv", &[]), &context), Ok(Delivery::Accepted));
-        assert_eq!(std::fs::read(kvp::path(&root, kvp::GUEST)).unwrap().len(), 2560 * count);
+        assert_eq!(
+            std::fs::read(crate::host::pools::path(&root, crate::host::kvp::GUEST)).unwrap().len(),
+            2560 * count
+        );
     }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::command;
 use super::files;
+pub use super::files::text;
 use super::root::Root;
 use crate::error::{Context, Result};
 use crate::paths;
 
-/// Limit on files below /proc and /sys, in bytes. The longest is /proc/self/mountinfo on a machine with many
-/// pods.
-const LIMIT: u64 = 4 << 20;
+/// Limit on the value of a parameter, in bytes.
+const LIMIT: u64 = 1 << 20;
 
 /// Time limit for loading a module; some look for hardware.
 const MODULE_LIMIT: Duration = Duration::from_secs(10);
@@ -28,12 +28,6 @@ pub enum Cgroups {
     V2,
     /// None are mounted.
     Absent,
-}
-
-/// The text of a file, if it exists and can be read.
-pub fn text(root: &Root, path: &str) -> Option<String> {
-    let bytes = files::read(&root.path(path), LIMIT).ok()??;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// `6.1.0-18-cloud-amd64`.

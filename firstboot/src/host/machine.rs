@@ -1,33 +1,10 @@
 //! The host's name.
 
-use super::files;
-use super::kernel;
 use super::root::Root;
 use super::services::Services;
-use crate::error::{Context, Result};
-use crate::paths;
-
-/// The host's name: from the kernel (uname(2)), else from /etc/hostname; none if it has no name yet.
-pub fn hostname(root: &Root) -> Option<String> {
-    let kernel = kernel::text(root, paths::KERNEL_HOSTNAME).map(|text| text.trim().to_owned());
-    kernel
-        .filter(|name| !name.is_empty() && name != "(none)")
-        .or_else(|| static_hostname(root))
-}
-
-/// The name in /etc/hostname. Without one, DHCP may give the host another name at each boot.
-pub fn static_hostname(root: &Root) -> Option<String> {
-    let file = kernel::text(root, paths::HOSTNAME)?;
-    file.lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(str::to_owned)
-}
-
-/// The name of the running host, for any root; empty if it has none.
-pub fn running_hostname() -> String {
-    nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned()
-}
+pub use super::system::{
+    hostname, os_release, running_hostname, set_hostname, set_transient_hostname, static_hostname,
+};
 
 /// Placeholders for hosts without a name, besides all names that start with `localhost.`.
 const PLACEHOLDERS: &[&str] = &["", "(none)", "localhost", "localhost4", "localhost6"];
@@ -43,27 +20,6 @@ pub fn own_hostname(root: &Root) -> Option<String> {
     hostname(root).filter(|name| !is_placeholder_name(name))
 }
 
-/// A field of os-release, such as `VERSION_ID`, without its quotes.
-pub fn os_release(root: &Root, field: &str) -> Option<String> {
-    let text = kernel::text(root, paths::OS_RELEASE)?;
-    let value = text.lines().find_map(|line| line.trim().strip_prefix(field)?.strip_prefix('='))?;
-    Some(value.trim_matches(['"', '\'']).to_owned()).filter(|value| !value.is_empty())
-}
-
-/// Sets the host's name, now and for later boots.
-pub fn set_hostname(root: &Root, name: &str) -> Result<()> {
-    files::write(&root.entry(paths::HOSTNAME), format!("{name}\n").as_bytes(), files::PUBLIC)?;
-    if root.is_machine() {
-        nix::unistd::sethostname(name).doing(format!("naming the host {name}"))?;
-    }
-    Ok(())
-}
-
-/// Sets the host's name until the next boot.
-pub fn set_transient_hostname(root: &Root, name: &str) -> Result<()> {
-    kernel::set_sysctl(root, "kernel.hostname", name)
-}
-
 /// Whether systemd-resolved runs. Then /etc/resolv.conf may name only it, and pods need the file with its
 /// upstream servers.
 pub fn resolved_is_active(services: Services) -> bool {
@@ -73,6 +29,8 @@ pub fn resolved_is_active(services: Services) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::files;
+    use crate::paths;
 
     #[test]
     fn a_name_that_only_the_running_kernel_has_does_not_last() {

@@ -1,5 +1,4 @@
-//! Hyper-V's key-value pairs in the files of `hv_kvp_daemon`
-//! (<https://learn.microsoft.com/virtualization/hyper-v-on-windows/reference/integration-services>;
+//! Hyper-V's key-value pairs (<https://learn.microsoft.com/virtualization/hyper-v-on-windows/reference/integration-services>;
 //! linux/tools/hv/hv_kvp_daemon.c).
 //!
 //! A pool is a sequence of records: 512 bytes for the key, 2048 for the value, each UTF-8 and filled with
@@ -11,19 +10,9 @@
 //! | 1 | the machine: what it reports to the host |
 //! | 3 | the host: what the machine is called |
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 use zeroize::Zeroizing;
 
-use super::root::Root;
-use crate::error::{Context, ErrorKind, Failure, Result};
-use crate::paths;
+use crate::error::{ErrorKind, Failure, Result};
 
 /// Bytes of a key.
 pub const KEY: usize = 512;
@@ -36,45 +25,13 @@ pub const SHOWN_VALUE: usize = 1024;
 /// The pool for pairs from the guest to the host.
 pub(crate) const GUEST: u8 = 1;
 /// Limit on the records.
-const MOST: usize = 2048;
-/// Number of attempts to get the lock from the daemon, and the pause between them.
-const ATTEMPTS: (u32, Duration) = (20, Duration::from_millis(50));
-
+pub(in crate::host) const MOST: usize = 2048;
 /// A pair; its value may be a secret.
 pub struct Pair {
     /// The key.
     pub key: String,
     /// The value.
     pub value: Zeroizing<Vec<u8>>,
-}
-
-/// The file of a pool.
-pub fn path(root: &Root, pool: u8) -> PathBuf {
-    root.path(paths::kvp_pool(pool))
-}
-
-/// The pairs of a pool; none if there is no such pool. A truncated record is left out.
-pub fn read(path: &Path) -> Result<Option<Vec<Pair>>> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.doing(reading(path))?,
-    };
-    let length = usize::try_from(file.metadata().doing(reading(path))?.len())
-        .unwrap_or(usize::MAX)
-        .min(MOST * RECORD);
-    let mut bytes = Zeroizing::new(vec![0; length]);
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, filled as u64).doing(reading(path))? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    Ok(Some(pairs(bytes.get(..filled).unwrap_or_default())))
-}
-
-fn reading(path: &Path) -> String {
-    format!("reading {}", path.display())
 }
 
 /// The pairs in the bytes of a pool.
@@ -102,24 +59,6 @@ pub fn record(key: &str, value: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Adds a record to the pool. The daemon reads whole records, so each is written at once.
-pub fn append(root: &Root, key: &str, value: &str) -> Result<()> {
-    let path = path(root, GUEST);
-    let record = record(key, value)
-        .ok_or_else(|| Failure::new(ErrorKind::Internal, format!("{key} is too long for a record")))?;
-    let opened = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o644)
-        .custom_flags(nix::libc::O_NOFOLLOW)
-        .open(&path);
-    let missing = |failure: Failure| {
-        failure.help("install the daemon of the Hyper-V integration services (hv_kvp_daemon) into the image")
-    };
-    let mut pool = opened.doing(format_args!("opening {}", path.display())).map_err(missing)?;
-    pool.write_all(&record).doing(format_args!("writing {}", path.display()))
-}
-
 /// The value of `name` or, if there is none, the joined values of `name.0`, `name.1` and so on. The numbers
 /// start at 0 or 1.
 pub fn joined(pairs: &[Pair], name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
@@ -142,52 +81,6 @@ pub fn joined(pairs: &[Pair], name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> 
     let mut all = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.1.value.len()).sum()));
     parts.iter().for_each(|part| all.extend_from_slice(&part.1.value));
     Ok(Some(all))
-}
-
-/// Overwrites the values of the pairs that `is_secret` selects, and makes the pool readable by root only.
-/// Returns the number of these pairs.
-pub fn overwrite(path: &Path, is_secret: impl Fn(&str) -> bool) -> Result<usize> {
-    let doing = || format!("overwriting pairs in {}", path.display());
-    let file = match OpenOptions::new().read(true).write(true).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        file => file.doing(doing())?,
-    };
-    file.set_permissions(std::fs::Permissions::from_mode(0o600)).doing(doing())?;
-    lock(&file).doing(doing())?;
-    let mut count = 0;
-    let mut key = [0; KEY];
-    for position in 0..MOST as u64 {
-        let at = position * RECORD as u64;
-        if file.read_exact_at(&mut key, at).is_err() {
-            break;
-        }
-        let name = key.split(|byte| *byte == 0).next().unwrap_or_default();
-        if is_secret(&String::from_utf8_lossy(name)) {
-            file.write_all_at(&[0; VALUE], at + KEY as u64).doing(doing())?;
-            count += 1;
-        }
-    }
-    file.sync_all().doing(doing())?;
-    Ok(count)
-}
-
-/// Takes the lock that the daemon uses too. It ends when the file is closed.
-fn lock(file: &File) -> nix::Result<()> {
-    let whole = libc::flock {
-        l_type: libc::F_WRLCK as i16,
-        l_whence: libc::SEEK_SET as i16,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    let (attempts, pause) = ATTEMPTS;
-    for _ in 1..attempts {
-        match fcntl(file, FcntlArg::F_SETLK(&whole)) {
-            Err(nix::Error::EAGAIN | nix::Error::EACCES) => std::thread::sleep(pause),
-            done => return done.map(drop),
-        }
-    }
-    fcntl(file, FcntlArg::F_SETLK(&whole)).map(drop)
 }
 
 #[cfg(test)]
@@ -254,23 +147,5 @@ mod tests {
         {
             assert!(joined(&pairs(&pool(&entries)), "c").unwrap_err().message.contains("one after another"));
         }
-    }
-
-    #[test]
-    fn secrets_are_overwritten_and_others_left() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pool");
-        assert_eq!(overwrite(&path, |_| true).unwrap(), 0);
-        std::fs::write(&path, pool(&[("secret.0", "canary"), ("other", "kept"), ("secret.1", "canary")]))
-            .unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert_eq!(overwrite(&path, |key| key.starts_with("secret.")).unwrap(), 2);
-        let bytes = std::fs::read(&path).unwrap();
-        assert!(!bytes.windows(6).any(|window| window == b"canary"));
-        assert_eq!(
-            all(&bytes).iter().map(|(key, value)| (key.as_str(), value.len())).collect::<Vec<_>>(),
-            [("secret.0", 0), ("other", 4), ("secret.1", 0)]
-        );
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

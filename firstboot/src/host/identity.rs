@@ -3,32 +3,21 @@
 pub use contract::product_uuid::doubt;
 use ring::digest::{Context, SHA256};
 
-use super::files;
 use super::root::Root;
-use crate::paths;
+use super::{firmware, system};
 use crate::text::hex;
 
 /// A prefix for the hash, so that the identity cannot be used for other purposes.
 const DOMAIN: &[u8] = b"firstboot machine identity v1\0";
 
-/// Limit on the files, in bytes. Each has one line.
-const LIMIT: u64 = 4096;
-
-/// The firmware's UUID, unchanged, from `/sys/class/dmi/id/product_uuid`; none without DMI, as on many arm64
-/// machines.
+/// The firmware's UUID, unchanged; none without DMI, as on many arm64 machines.
 pub fn product_uuid(root: &Root) -> Option<String> {
-    line(root, paths::PRODUCT_UUID)
+    firmware::text(root, "product_uuid")
 }
 
-/// machine-id(5): 32 hex digits; none before the first boot has set it.
+/// 32 hex digits that the system made for itself; none before its first boot.
 pub fn machine_id(root: &Root) -> Option<String> {
-    line(root, paths::MACHINE_ID)
-        .filter(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// The identifier of this boot.
-pub fn boot_id(root: &Root) -> Option<String> {
-    line(root, paths::BOOT_ID)
+    system::machine_id(root).filter(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The machine's identity, 64 hex digits: the SHA-256 of its firmware's UUID if that is usable, else of its
@@ -43,12 +32,6 @@ pub fn of(root: &Root) -> Option<String> {
     context.update(DOMAIN);
     context.update(source.as_bytes());
     Some(hex(context.finish().as_ref()))
-}
-
-fn line(root: &Root, path: &str) -> Option<String> {
-    let bytes = files::read(&root.path(path), LIMIT).ok()??;
-    let text = std::str::from_utf8(&bytes).ok()?.trim().to_owned();
-    (!text.is_empty()).then_some(text)
 }
 
 #[cfg(test)]
@@ -106,7 +89,5 @@ mod tests {
             let (_folder, root) = root_with(&[(ID, text)]);
             assert_eq!((machine_id(&root), of(&root)), (None, None), "{text}");
         }
-        let (_folder, root) = root_with(&[("/proc/sys/kernel/random/boot_id", "a-b\n")]);
-        assert_eq!(boot_id(&root).as_deref(), Some("a-b"));
     }
 }

@@ -1,15 +1,12 @@
 //! The real port. The hypervisor sees the instruction whether or not the process may use ports. If the host
-//! restricts the port, the processor refuses the instruction, so the agent first asks the kernel for the
+//! restricts the port, the processor refuses the instruction, so the agent first asks the system for the
 //! permission.
 
 use std::arch::asm;
 use std::arch::x86_64::__cpuid;
 
-use nix::libc;
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
-
 use super::{MAGIC, PORT, Port, Registers};
+use crate::host::process;
 
 const GET_VERSION: u32 = 10;
 
@@ -26,16 +23,8 @@ pub(super) fn is_vmware() -> bool {
     first.ecx >> 31 == 1 && words.concat() == b"VMwareVMware"
 }
 
-/// A kernel in lockdown mode lets no process use ports. The hypervisor usually answers anyway, but its
-/// settings may forbid it, and then the instruction kills the process. So a child process tries it first.
-#[allow(unsafe_code)] // a system call that std and nix do not offer
 pub(super) fn open() -> Option<Backdoor> {
-    if !is_vmware() {
-        return None;
-    }
-    // SAFETY: it changes a permission of this thread and touches no memory.
-    let has_right = unsafe { libc::iopl(3) } == 0;
-    (has_right || child_survives()).then_some(Backdoor).filter(|_| answers())
+    (is_vmware() && process::may_use_ports(answers)).then_some(Backdoor).filter(|_| answers())
 }
 
 fn answers() -> bool {
@@ -43,20 +32,6 @@ fn answers() -> bool {
         .call(Registers { ax: MAGIC, bx: !MAGIC, cx: GET_VERSION, dx: PORT, ..Registers::default() })
         .bx
         == MAGIC
-}
-
-#[allow(unsafe_code)] // fork of a process that may have threads
-fn child_survives() -> bool {
-    // SAFETY: the child executes one instruction and ends; it allocates nothing and takes no lock.
-    match unsafe { fork() } {
-        Ok(ForkResult::Child) => {
-            let code = i32::from(!answers());
-            // SAFETY: it ends the process at once.
-            unsafe { libc::_exit(code) }
-        }
-        Ok(ForkResult::Parent { child }) => matches!(waitpid(child, None), Ok(WaitStatus::Exited(_, 0))),
-        Err(_) => false,
-    }
 }
 
 impl Port for Backdoor {

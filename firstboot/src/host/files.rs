@@ -1,19 +1,20 @@
 //! Writes files atomically: writes a temporary file in the same folder, flushes it, renames it, and flushes
 //! the folder.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use super::root::Root;
 use crate::error::{Context, ErrorKind, Failure, Result};
+use crate::os::{self, Owner};
 
 /// Mode of files with secrets.
 pub const PRIVATE: u32 = 0o600;
+/// Limit on a text, in bytes. The longest is /proc/self/mountinfo on a machine with many pods.
+const LONGEST_TEXT: u64 = 4 << 20;
 /// The suffix of temporary files. Their names begin with a dot.
 const SCRATCH: &str = ".firstboot-new";
-const O_NONBLOCK: i32 = nix::fcntl::OFlag::O_NONBLOCK.bits();
-const NEITHER_LINKS_NOR_WAITING: i32 = nix::fcntl::OFlag::O_NOFOLLOW.bits() | O_NONBLOCK;
 /// Mode of files that all users may read.
 pub const PUBLIC: u32 = 0o644;
 
@@ -24,17 +25,17 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 }
 
 /// The same for an owner, by numbers: the file has its owner and its mode before anybody can see it.
-pub fn write_owned(path: &Path, bytes: &[u8], mode: u32, owner: (u32, u32)) -> Result<()> {
+pub fn write_owned(path: &Path, bytes: &[u8], mode: u32, owner: Owner) -> Result<()> {
     write_for(path, bytes, mode, Some(owner))
 }
 
-fn write_for(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>) -> Result<()> {
+fn write_for(path: &Path, bytes: &[u8], mode: u32, owner: Option<Owner>) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     make_folder(folder, 0o755)?;
     let scratch = scratch_beside(path);
     let written = write_flushed(&scratch, bytes, mode, owner)
         .and_then(|()| fs::rename(&scratch, path))
-        .and_then(|()| flush_folder(folder));
+        .and_then(|()| os::flush_folder(folder));
     if written.is_err() {
         let _ = fs::remove_file(&scratch);
     }
@@ -46,9 +47,9 @@ pub fn link(path: &Path, target: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let scratch = scratch_beside(path);
     let _ = fs::remove_file(&scratch);
-    let linked = std::os::unix::fs::symlink(target, &scratch)
+    let linked = os::link(target, &scratch)
         .and_then(|()| fs::rename(&scratch, path))
-        .and_then(|()| flush_folder(folder));
+        .and_then(|()| os::flush_folder(folder));
     linked.doing(format!("linking {} to {}", path.display(), target.display()))
 }
 
@@ -60,12 +61,7 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<()> {
     if let Some(above) = path.parent() {
         make_folder(above, 0o755)?;
     }
-    let made = fs::DirBuilder::new()
-        .mode(mode)
-        .create(path)
-        .or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) });
-    made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
-        .doing(format!("making the folder {}", path.display()))
+    os::make_folder(path, mode).doing(format!("making the folder {}", path.display()))
 }
 
 /// Removes a file. A missing file is not an error. The folder is flushed, so that the file does not return
@@ -76,7 +72,7 @@ pub fn remove(path: &Path) -> Result<()> {
         removed => removed,
     };
     removed
-        .and_then(|()| flush_folder(path.parent().unwrap_or(Path::new("/"))))
+        .and_then(|()| os::flush_folder(path.parent().unwrap_or(Path::new("/"))))
         .doing(format!("removing {}", path.display()))
 }
 
@@ -89,13 +85,7 @@ pub fn remove_all(entry: &fs::DirEntry) -> io::Result<()> {
 
 /// Takes a file away from all users but its owner. A link is not followed.
 pub fn make_private(path: &Path) -> Result<()> {
-    let doing = || format!("making {} private", path.display());
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(NEITHER_LINKS_NOR_WAITING)
-        .open(path)
-        .doing(doing())?;
-    file.set_permissions(fs::Permissions::from_mode(PRIVATE)).doing(doing())
+    os::make_private(path).doing(format!("making {} private", path.display()))
 }
 
 /// Whether `path` is on a file system that is mounted read-only.
@@ -109,42 +99,31 @@ pub fn is_read_only(path: &Path) -> bool {
 /// Whether files can be written below `folder`. Writes one byte to a file without a name or, if that is not
 /// possible, to one that is removed at once.
 pub fn probe(folder: &Path) -> io::Result<()> {
-    const TMPFILE: i32 = nix::fcntl::OFlag::O_TMPFILE.bits();
-    let nameless = OpenOptions::new().write(true).mode(0o600).custom_flags(TMPFILE).open(folder);
-    match nameless {
-        Ok(mut file) => file.write_all(b"x"),
-        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Err(error),
-        Err(_) => {
-            let path = folder.join(format!(".firstboot-{}", std::process::id()));
-            let written = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-                .and_then(|mut file| file.write_all(b"x"));
-            let _ = fs::remove_file(&path);
-            written
-        }
-    }
+    os::probe_nameless(folder).unwrap_or_else(|| {
+        let path = folder.join(format!(".firstboot-{}", std::process::id()));
+        let written = os::create(&path, PRIVATE).and_then(|mut file| file.write_all(b"x"));
+        let _ = fs::remove_file(&path);
+        written
+    })
 }
 
 /// Reads a file of at most `limit` bytes; none if there is no such file. Does not wait for the other end of a
 /// pipe.
 pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    read_with(path, limit, O_NONBLOCK)
+    read_with(path, limit, true)
 }
 
 /// The same, but a link is as good as no file: another user may have planted it.
 pub fn read_unlinked(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     match fs::symlink_metadata(path) {
         Ok(about) if about.is_symlink() => Ok(None),
-        _ => read_with(path, limit, NEITHER_LINKS_NOR_WAITING),
+        _ => read_with(path, limit, false),
     }
 }
 
-fn read_with(path: &Path, limit: u64, flags: i32) -> Result<Option<Vec<u8>>> {
+fn read_with(path: &Path, limit: u64, follows_links: bool) -> Result<Option<Vec<u8>>> {
     let doing = || format!("reading {}", path.display());
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+    let file = match os::open(path, follows_links) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.doing(doing())?,
     };
@@ -157,6 +136,12 @@ fn read_with(path: &Path, limit: u64, flags: i32) -> Result<Option<Vec<u8>>> {
         ));
     }
     Ok(Some(bytes))
+}
+
+/// The text of a file of the machine, if it exists and can be read.
+pub fn text(root: &Root, path: &str) -> Option<String> {
+    let bytes = read(&root.path(path), LONGEST_TEXT).ok()??;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Removes temporary files that a killed write left in `folder`.
@@ -175,23 +160,15 @@ fn scratch_beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}{SCRATCH}"))
 }
 
-fn write_flushed(path: &Path, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
+fn write_flushed(path: &Path, bytes: &[u8], mode: u32, owner: Option<Owner>) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode & PRIVATE).open(path)?;
+    let mut file = os::create(path, mode)?;
     file.write_all(bytes)?;
-    let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    if let Some((user, group)) = owner.filter(|owner| *owner != own) {
-        fchown(&file, Some(user), Some(group))?;
-    }
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    os::settle(&file, mode, owner)?;
     file.sync_all()
-}
-
-fn flush_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 #[cfg(test)]

@@ -1,40 +1,19 @@
-//! Disks that carry configuration, found by the label of their file system.
+//! Disks that carry configuration, found by the label of their file system: block devices of Linux.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+pub use super::disk::Disk;
 use super::disk_identity;
-use super::labels::{self, FileSystem};
+use super::labels;
 use crate::error::Result;
 use crate::host::media;
 use crate::host::root::Root;
-use crate::paths;
+use crate::{os, paths};
 
 /// Devices that hold no configuration, or answer slowly.
 const IGNORED: &[&str] = &["ram", "zram", "fd", "nbd", "dm-", "md"];
-
-/// A block device with a file system that has a label.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Disk {
-    /// `/dev/vdb`, below the root.
-    pub device: PathBuf,
-    /// Its file system.
-    pub kind: FileSystem,
-    /// Its labels: a FAT file system may have two.
-    pub labels: Vec<String>,
-    /// What tells it from another disk with this label.
-    pub identity: String,
-}
-
-impl Disk {
-    /// The label that is `name` in lower or upper case.
-    pub fn label(&self, name: &str) -> Option<&str> {
-        let cases = [name.to_ascii_lowercase(), name.to_ascii_uppercase()];
-        self.labels.iter().find(|label| cases.contains(label)).map(String::as_str)
-    }
-}
 
 /// All labelled disks by device name, once the kernel's drivers are done.
 pub fn find(root: &Root) -> Vec<Disk> {
@@ -52,11 +31,7 @@ pub fn find(root: &Root) -> Vec<Disk> {
 /// The file system of a device. A drive without a disc in it does not wait for one.
 fn look_at(root: &Root, name: &str) -> Option<Disk> {
     let device = root.path(Path::new(paths::DEV).join(name));
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
-        .open(&device)
-        .ok()?;
+    let file = os::open(&device, true).ok()?;
     let (kind, labels) = labels::read(&|offset, length| bytes_at(&file, offset, length))?;
     let head = bytes_at(&file, 0, labels::HEAD);
     Some(Disk { device, kind, labels, identity: disk_identity::of(root, name, &head) })
@@ -113,6 +88,8 @@ pub(crate) fn add(root: &Root, name: &str, label: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::host::files;
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{ErrorKind, Failure, Result, plain};
+use crate::os;
 
 /// The most links on the way to one file, as in the kernel.
 const MOST_LINKS: usize = 40;
@@ -48,7 +49,7 @@ impl Root {
 
     /// Whether this is the machine's own file system.
     pub fn is_machine(&self) -> bool {
-        self.0 == Path::new("/")
+        self.0 == os::root()
     }
 
     /// Fails if the folder is not there: then nothing that is found or done below it means anything.
@@ -92,7 +93,7 @@ impl Root {
                 return Path::new(NOWHERE).join(path.strip_prefix("/").unwrap_or(path));
             }
             real.pop();
-            if target.is_absolute() {
+            if target.has_root() {
                 real.clone_from(&self.0);
             }
             ahead.extend(parts(&target));
@@ -112,7 +113,7 @@ fn parts(path: &Path) -> Vec<OsString> {
 
 impl Default for Root {
     fn default() -> Self {
-        Self::at("/")
+        Self::at(os::root())
     }
 }
 

@@ -1,0 +1,117 @@
+//! Runs a program with fixed arguments, without a shell, and with limits on its time and output.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Context, ErrorKind, Failure, Result};
+use crate::host::root::Root;
+
+/// Limit on each of the two outputs, in bytes. The rest is read and discarded.
+const OUTPUT_LIMIT: usize = 64 * 1024;
+/// How often to look whether the program has ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The result of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The exit code.
+    pub code: Option<i32>,
+    /// Standard output, up to 64 KiB.
+    pub stdout: String,
+    /// Standard error, up to 64 KiB.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Whether the program ended with 0.
+    pub fn success(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// The last line of standard error, else of standard output, which usually has the reason.
+    pub fn reason(&self) -> String {
+        let last = |text: &str| text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned);
+        last(&self.stderr)
+            .or_else(|| last(&self.stdout))
+            .unwrap_or_else(|| format!("exit code {}", self.code.unwrap_or(-1)))
+    }
+}
+
+/// Runs `program` (found in PATH) and kills it after `limit`. An exit code other than 0 is not an error here.
+pub fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output> {
+    let doing = || format!("running {}", shown(program, arguments));
+    let deadline = Instant::now() + limit;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().doing(doing())?;
+    let (out, err) = (child.stdout.take().map(collect), child.stderr.take().map(collect));
+    let code = loop {
+        if let Some(status) = child.try_wait().doing(doing())? {
+            break status.code();
+        }
+        if Instant::now() >= deadline {
+            child.kill().and_then(|()| child.wait()).doing(doing())?;
+            let message = format!("{}: no end after {} s", doing(), limit.as_secs_f32());
+            return Err(Failure::new(ErrorKind::Host, message).transient());
+        }
+        thread::sleep(LOOK);
+    };
+    // A program that it started may hold the outputs open.
+    let text = |output: Option<mpsc::Receiver<Vec<u8>>>| {
+        let bytes = output.and_then(|output| output.recv_timeout(LOOK * 50).ok()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    Ok(Output { code, stdout: text(out), stderr: text(err) })
+}
+
+/// Like [`run`], and passes each line of standard output to `tell`.
+pub fn run_telling(
+    program: &str,
+    arguments: &[&str],
+    limit: Duration,
+    tell: &dyn Fn(&str),
+) -> Result<Output> {
+    let output = run(program, arguments, limit)?;
+    output.stdout.lines().for_each(tell);
+    Ok(output)
+}
+
+/// Like [`run`], but an exit code other than 0 is an error.
+pub fn run_checked(program: &str, arguments: &[&str], limit: Duration) -> Result<Output> {
+    let output = run(program, arguments, limit)?;
+    if output.success() {
+        return Ok(output);
+    }
+    Err(Failure::new(ErrorKind::Host, format!("{} failed: {}", shown(program, arguments), output.reason())))
+}
+
+/// The path of `program`, from the folders of `path` (in the format of the variable PATH).
+pub fn find(root: &Root, path: &str, program: &str) -> Option<PathBuf> {
+    path.split(';')
+        .map(|folder| root.path(folder).join(format!("{program}.exe")))
+        .find(|file| file.is_file())
+}
+
+fn shown(program: &str, arguments: &[&str]) -> String {
+    let words: Vec<&str> = std::iter::once(program).chain(arguments.iter().copied()).collect();
+    format!("\"{}\"", words.join(" "))
+}
+
+/// Reads an output to its end in a thread.
+fn collect(mut source: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = source.read(&mut buffer) {
+            let room = OUTPUT_LIMIT.saturating_sub(kept.len());
+            kept.extend_from_slice(&buffer[..count.min(room)]);
+        }
+        let _ = sender.send(kept);
+    });
+    receiver
+}

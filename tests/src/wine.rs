@@ -1,0 +1,182 @@
+//! The agent for Windows, run by wine on a machine of its own: a prefix, whose drive C: is a folder.
+//!
+//! Wine answers as Windows does, as far as it goes: it has no access lists of its own on files, makes no
+//! symbolic links and reboots nothing. Windows itself is not here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::workspace;
+
+/// The newest function that Rust asks of Windows, which wine before 9.0 lacks: random bytes of a library that
+/// every Windows since 7 has.
+const PRIMITIVES: &str = r#"
+#include <windows.h>
+BOOLEAN NTAPI SystemFunction036(PVOID, ULONG);
+__declspec(dllexport) BOOL ProcessPrng(PBYTE bytes, SIZE_T length) { return SystemFunction036(bytes, length); }
+"#;
+
+/// A machine with Windows, as wine plays it.
+#[derive(Debug)]
+pub struct Windows {
+    prefix: tempfile::TempDir,
+}
+
+/// What a program said, and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    /// The exit code.
+    pub code: Option<i32>,
+    /// Standard output with lines as on Linux.
+    pub text: String,
+}
+
+impl Windows {
+    /// A new machine, without anything of the agent.
+    pub fn new() -> Self {
+        let prefix = workspace::scratch();
+        // Nothing writes to the files of the template, but to those of the registry.
+        let copy = |options: &str, name: &str| {
+            workspace::output(
+                "cp",
+                [options.as_ref(), template().join(name).as_os_str(), prefix.path().as_os_str()],
+            );
+        };
+        copy("-al", "drive_c");
+        copy("-a", "dosdevices");
+        ["system.reg", "user.reg", "userdef.reg", ".update-timestamp"]
+            .iter()
+            .for_each(|name| copy("-a", name));
+        Self { prefix }
+    }
+
+    /// The file of the machine's absolute path without its drive.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.prefix.path().join("drive_c").join(path.trim_start_matches('/'))
+    }
+
+    /// Writes a file of the machine.
+    pub fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().expect("it is a file")).expect("the folder is the test's");
+        fs::write(path, text).expect("the folder is the test's");
+    }
+
+    /// The text of a file of the machine; none if it is not there.
+    pub fn text(&self, path: &str) -> Option<String> {
+        fs::read_to_string(self.path(path)).ok()
+    }
+
+    /// A command that runs the agent with these words.
+    pub fn agent(&self, words: &[&str]) -> Command {
+        let mut command = self.program(&programs().join("firstboot.exe"));
+        command.args(words);
+        command
+    }
+
+    /// Runs the agent to its end.
+    pub fn run(&self, words: &[&str]) -> Said {
+        said(self.agent(words))
+    }
+
+    /// A command that runs a program of Windows.
+    pub fn program(&self, program: &Path) -> Command {
+        let mut command = wine(self.prefix.path());
+        command.arg(program);
+        command
+    }
+
+    /// Sets a text of the registry below HKEY_LOCAL_MACHINE.
+    pub fn set(&self, key: &str, name: &str, text: &str) {
+        let key = format!(r"HKLM\{key}");
+        let mut command = self.program(Path::new("reg.exe"));
+        command.args(["add", &key, "/v", name, "/t", "REG_SZ", "/d", text, "/f"]);
+        let said = said(command);
+        assert_eq!(said.code, Some(0), "{}", said.text);
+    }
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Windows {
+    fn drop(&mut self) {
+        let _ = Command::new(loader().with_file_name("wineserver"))
+            .env("WINEPREFIX", self.prefix.path())
+            .args(["-k", "-w"])
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+/// Runs a program to its end.
+pub fn said(mut command: Command) -> Said {
+    let output = command.stderr(Stdio::null()).output().expect("wine starts");
+    let text = String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n");
+    Said { code: output.status.code(), text }
+}
+
+/// The folder with `firstboot.exe` and what wine lacks beside it.
+fn programs() -> &'static Path {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        let built = {
+            let _alone = workspace::exclusive("programs");
+            let tool = workspace::root().join("tools/windows-agent");
+            PathBuf::from(workspace::output(&tool.display().to_string(), [""; 0]).trim())
+        };
+        let folder = workspace::kept_as_made("windows", PRIMITIVES, |folder| {
+            let source = folder.join("primitives.c");
+            fs::write(&source, PRIMITIVES).expect("the folder is the test's");
+            let library = folder.join("bcryptprimitives.dll");
+            let words = ["-shared", "-O2", "-o"].map(AsRef::as_ref);
+            let files = [library.as_os_str(), source.as_os_str(), "-ladvapi32".as_ref()];
+            workspace::output("x86_64-w64-mingw32-gcc", words.into_iter().chain(files));
+        });
+        fs::copy(&built, folder.join("firstboot.exe")).expect("the target folder is writable");
+        folder
+    })
+}
+
+/// A prefix as wine makes it.
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let version = workspace::output(&loader().display().to_string(), ["--version"]);
+        workspace::kept_as_made("wine", &version, |folder| {
+            let made = wine(folder).args(["wineboot", "--init"]).stderr(Stdio::null()).status();
+            assert!(made.expect("wine starts").success(), "wine makes no prefix");
+            let server = loader().with_file_name("wineserver");
+            let ended = Command::new(server).env("WINEPREFIX", folder).arg("-w").status();
+            assert!(ended.expect("wine has its server").success(), "wine's server does not end");
+        })
+    })
+}
+
+fn wine(prefix: &Path) -> Command {
+    let mut command = Command::new(loader());
+    command
+        .env("WINEPREFIX", prefix)
+        .env("WINEDEBUG", "-all")
+        .env("WINEARCH", "win64")
+        .env_remove("DISPLAY");
+    command.stdin(Stdio::null());
+    command
+}
+
+/// wine's loader for 64 bits, which packages keep in different places.
+fn loader() -> &'static Path {
+    static LOADER: OnceLock<PathBuf> = OnceLock::new();
+    LOADER.get_or_init(|| {
+        let packaged = Path::new("/usr/lib/wine/wine64");
+        let found = packaged.is_file().then(|| packaged.to_owned());
+        found
+            .or_else(|| workspace::find_program("wine64"))
+            .expect("wine64 runs the agent for Windows: tools/install windows")
+    })
+}
