@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::members::{Kind, Member, Members};
-use super::unpack::{Unpacked, bomb, unpack};
-use super::{Archive, ENTRIES, links, path, pattern, refuse, unpack_limit};
+use super::unpack::{Unpacked, unpack};
+use super::{Archive, ENTRIES, bomb, links, path, pattern, refuse, unpack_limit};
 use crate::definition::plan::ArchiveRules;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tree::near::suggest;

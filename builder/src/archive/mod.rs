@@ -158,6 +158,15 @@ fn unpack_limit(length: u64) -> u64 {
     UNPACKED_BYTES.min(UNPACKED_FREE.max(length.saturating_mul(UNPACKED_RATIO)))
 }
 
+/// The error for an archive that unpacks to more than the limit.
+fn bomb(title: &str, length: u64, limit: u64) -> Error {
+    Error::new(
+        ErrorKind::Archive,
+        format!("archive {title}: its {length} bytes unpack to more than {limit}: it looks like a decompression bomb"),
+    )
+    .help("nothing of this archive was used; check where it comes from")
+}
+
 fn head(file: &File, start: u64) -> std::io::Result<Vec<u8>> {
     let mut head = vec![0; 512];
     let mut filled = 0;

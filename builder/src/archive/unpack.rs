@@ -10,7 +10,7 @@ use liblzma::bufread::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
 use tempfile::{NamedTempFile, TempPath};
 
-use super::{Archive, Packing, unpack_limit, zip};
+use super::{Archive, Packing, bomb, unpack_limit, zip};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// The memory limit of an xz stream; xz -9 needs 65 MiB.
@@ -137,15 +137,6 @@ fn copy(title: &str, length: u64, from: &mut dyn Read, to: &mut NamedTempFile) -
         }
         to.as_file_mut().write_all(&buffer[..count]).at("writing", to.path())?;
     }
-}
-
-/// The error for an archive that unpacks to more than the limit.
-pub(super) fn bomb(title: &str, length: u64, limit: u64) -> Error {
-    Error::new(
-        ErrorKind::Archive,
-        format!("archive {title}: its {length} bytes unpack to more than {limit}: it looks like a decompression bomb"),
-    )
-    .help("nothing of this archive was used; check where it comes from")
 }
 
 fn broken(title: &str, error: &io::Error) -> Error {

@@ -9,7 +9,7 @@ use zip::ZipArchive;
 use zip::read::ZipFile;
 use zip::result::ZipError;
 
-use super::{ENTRIES, path, refuse, unpack_limit};
+use super::{ENTRIES, bomb, path, refuse, unpack_limit};
 use crate::error::{Error, ErrorKind, IoContext, Result};
 
 /// The modes of members that have none: those of zip programs on Windows.
@@ -36,7 +36,7 @@ pub(super) fn to_tar(path: &Path, title: &str, to: &mut File) -> Result<u64> {
         let member = zip.by_index(index).map_err(broken)?;
         content = content.saturating_add(member.size());
         if content > limit {
-            return Err(super::unpack::bomb(title, length, limit));
+            return Err(bomb(title, length, limit));
         }
         add(&mut tar, member, title)?;
     }
