@@ -100,6 +100,13 @@ pub enum Assembly<'a> {
         /// The layers.
         layers: &'a [PackedLayer],
     },
+    /// Layers for a system that is elsewhere.
+    Layers {
+        /// The layers as one tree.
+        tree: &'a Tree,
+        /// The layers.
+        layers: &'a [PackedLayer],
+    },
 }
 
 /// An image of Windows, verified and on this machine.
@@ -153,9 +160,10 @@ impl<'a> Image<'a> {
     /// The merged tree: the root file system, or what is beside a vendor's.
     pub const fn tree(&self) -> &'a Tree {
         match self.assembly {
-            Assembly::Tree { tree, .. } | Assembly::Vendor { tree, .. } | Assembly::Windows { tree, .. } => {
-                tree
-            }
+            Assembly::Tree { tree, .. }
+            | Assembly::Vendor { tree, .. }
+            | Assembly::Windows { tree, .. }
+            | Assembly::Layers { tree, .. } => tree,
         }
     }
 
@@ -164,7 +172,8 @@ impl<'a> Image<'a> {
         match self.assembly {
             Assembly::Tree { layers, .. }
             | Assembly::Vendor { layers, .. }
-            | Assembly::Windows { layers, .. } => layers,
+            | Assembly::Windows { layers, .. }
+            | Assembly::Layers { layers, .. } => layers,
         }
     }
 
@@ -172,14 +181,16 @@ impl<'a> Image<'a> {
     pub fn layers_above_base(&self) -> &'a [PackedLayer] {
         match self.assembly {
             Assembly::Tree { layers, .. } => layers.get(1..).unwrap_or_default(),
-            Assembly::Vendor { layers, .. } | Assembly::Windows { layers, .. } => layers,
+            Assembly::Vendor { layers, .. }
+            | Assembly::Windows { layers, .. }
+            | Assembly::Layers { layers, .. } => layers,
         }
     }
 
     /// The vendor's release that the image is made of, if it is.
     pub const fn vendor(&self) -> Option<&'a VendorRelease> {
         match self.assembly {
-            Assembly::Tree { .. } | Assembly::Windows { .. } => None,
+            Assembly::Tree { .. } | Assembly::Windows { .. } | Assembly::Layers { .. } => None,
             Assembly::Vendor { release, .. } => Some(release),
         }
     }
@@ -187,7 +198,7 @@ impl<'a> Image<'a> {
     /// The image of Windows that this one is made of, if it is.
     pub const fn windows(&self) -> Option<&'a WindowsRelease> {
         match self.assembly {
-            Assembly::Tree { .. } | Assembly::Vendor { .. } => None,
+            Assembly::Tree { .. } | Assembly::Vendor { .. } | Assembly::Layers { .. } => None,
             Assembly::Windows { release, .. } => Some(release),
         }
     }
@@ -216,6 +227,8 @@ pub enum Part {
     Network,
     /// An image in Windows' own format.
     Wim,
+    /// The layers for a Windows that is elsewhere.
+    WindowsLayers,
 }
 
 impl Part {
@@ -236,7 +249,10 @@ impl Part {
     pub const OF_A_VENDOR: &'static [Self] = &[Self::Disk, Self::Network, Self::Extensions];
 
     /// All parts of an image of Windows with layers added to it.
-    pub const OF_WINDOWS: &'static [Self] = &[Self::Wim, Self::Disk];
+    pub const OF_WINDOWS: &'static [Self] = &[Self::Wim, Self::Disk, Self::WindowsLayers];
+
+    /// All parts of layers for a Windows that is elsewhere.
+    pub const FOR_WINDOWS: &'static [Self] = &[Self::WindowsLayers];
 
     /// As messages name it.
     pub const fn title(self) -> &'static str {
@@ -251,6 +267,7 @@ impl Part {
             Self::Extensions => "system extensions",
             Self::Network => "set for the network",
             Self::Wim => "image in Windows' format",
+            Self::WindowsLayers => "layers for Windows",
         }
     }
 }

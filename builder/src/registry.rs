@@ -196,8 +196,10 @@ mod tests {
     #[test]
     fn a_base_that_lacks_a_part_is_named() {
         for output in output::ALL {
-            let wim = output.needs == [Part::Wim];
-            assert_eq!(Release.missing_part("debian", output.name).is_some(), wim, "{}", output.name);
+            let windows = [[Part::Wim].as_slice(), &[Part::WindowsLayers]].contains(&output.needs);
+            assert_eq!(Release.missing_part("debian", output.name).is_some(), windows, "{}", output.name);
+            let alone = output.needs == [Part::WindowsLayers];
+            assert_eq!(Release.missing_part("windows-release", output.name).is_none(), alone);
         }
         assert_eq!(Release.missing_part("windows", "oci"), Some("layers as archives"));
         assert_eq!(Release.missing_part("windows", "vhdx"), None);

@@ -6,7 +6,9 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::packages::{self, LockedPackage};
-use super::{BaseRequest, Component, LockedRootfs, LockedVendor, LockedWindows, installed};
+use super::{
+    BaseRequest, Component, LockedRootfs, LockedVendor, LockedWindows, LockedWindowsRelease, installed,
+};
 use crate::definition::plan::BasePlan;
 use crate::definition::snapshot::Snapshot;
 use crate::digest::Digest;
@@ -23,6 +25,8 @@ pub enum LockedBase {
     Vendor(LockedVendor),
     /// An image of Windows.
     Windows(LockedWindows),
+    /// A release of Windows.
+    WindowsRelease(LockedWindowsRelease),
 }
 
 /// The sections of a lock file that belong to the base.
@@ -46,6 +50,8 @@ pub enum BaseSection {
     Vendor(LockedVendor),
     /// An image of Windows.
     Windows(LockedWindows),
+    /// A release of Windows.
+    WindowsRelease(LockedWindowsRelease),
 }
 
 impl<'de> Deserialize<'de> for BaseSection {
@@ -57,6 +63,8 @@ impl<'de> Deserialize<'de> for BaseSection {
             table.try_into().map(Self::Windows)
         } else if table.contains_key("channel") {
             table.try_into().map(Self::Vendor)
+        } else if table.contains_key("release") {
+            table.try_into().map(Self::WindowsRelease)
         } else {
             table.try_into().map(Self::Packages)
         };
@@ -85,6 +93,9 @@ impl LockedBase {
             (Self::Rootfs(locked), BasePlan::Rootfs(plan)) => locked.differences(plan).is_empty(),
             (Self::Vendor(locked), BasePlan::Vendor(plan)) => locked.differences(plan).is_empty(),
             (Self::Windows(locked), BasePlan::Windows(plan)) => locked.differences(plan).is_empty(),
+            (Self::WindowsRelease(locked), BasePlan::WindowsRelease(plan)) => {
+                locked.differences(plan).is_empty()
+            }
             _ => false,
         }
     }
@@ -98,6 +109,7 @@ impl LockedBase {
             (Self::Rootfs(locked), BasePlan::Rootfs(plan)) => locked.differences(plan),
             (Self::Vendor(locked), BasePlan::Vendor(plan)) => locked.differences(plan),
             (Self::Windows(locked), BasePlan::Windows(plan)) => locked.differences(plan),
+            (Self::WindowsRelease(locked), BasePlan::WindowsRelease(plan)) => locked.differences(plan),
             _ => vec!["the lock is for another kind of base".to_owned()],
         }
     }
@@ -106,7 +118,7 @@ impl LockedBase {
     pub const fn snapshot(&self) -> Option<Snapshot> {
         match self {
             Self::Packages(locked) => locked.selection.snapshot,
-            Self::Rootfs(_) | Self::Vendor(_) | Self::Windows(_) => None,
+            Self::Rootfs(_) | Self::Vendor(_) | Self::Windows(_) | Self::WindowsRelease(_) => None,
         }
     }
 
@@ -133,6 +145,7 @@ impl LockedBase {
                 version: locked.version().into(),
                 sha256: &locked.sha256,
             })),
+            Self::WindowsRelease(_) => Box::new(std::iter::empty()),
         }
     }
 
@@ -142,6 +155,7 @@ impl LockedBase {
             Self::Packages(locked) => format!("{} packages", locked.packages.len()),
             Self::Rootfs(locked) => format!("the root file system {}", locked.rootfs),
             Self::Vendor(locked) => format!("{} {}", locked.distribution, locked.version),
+            Self::WindowsRelease(locked) => format!("Windows Server {}", locked.release),
             Self::Windows(locked) => format!("{} {}", locked.product, locked.version()),
         }
     }
@@ -162,6 +176,7 @@ impl LockedBase {
             Self::Rootfs(_) => installed::components(release, tree),
             Self::Vendor(locked) => locked.components(),
             Self::Windows(locked) => vec![locked.component()],
+            Self::WindowsRelease(_) => Vec::new(),
         }
     }
 
@@ -169,7 +184,7 @@ impl LockedBase {
     pub fn packages(&self) -> &[LockedPackage] {
         match self {
             Self::Packages(locked) => &locked.packages,
-            Self::Rootfs(_) | Self::Vendor(_) | Self::Windows(_) => &[],
+            Self::Rootfs(_) | Self::Vendor(_) | Self::Windows(_) | Self::WindowsRelease(_) => &[],
         }
     }
 
@@ -177,7 +192,7 @@ impl LockedBase {
     pub const fn rootfs(&self) -> Option<&LockedRootfs> {
         match self {
             Self::Rootfs(locked) => Some(locked),
-            Self::Packages(_) | Self::Vendor(_) | Self::Windows(_) => None,
+            Self::Packages(_) | Self::Vendor(_) | Self::Windows(_) | Self::WindowsRelease(_) => None,
         }
     }
 
@@ -185,7 +200,7 @@ impl LockedBase {
     pub const fn vendor(&self) -> Option<&LockedVendor> {
         match self {
             Self::Vendor(locked) => Some(locked),
-            Self::Packages(_) | Self::Rootfs(_) | Self::Windows(_) => None,
+            Self::Packages(_) | Self::Rootfs(_) | Self::Windows(_) | Self::WindowsRelease(_) => None,
         }
     }
 
@@ -193,7 +208,7 @@ impl LockedBase {
     pub const fn windows(&self) -> Option<&LockedWindows> {
         match self {
             Self::Windows(locked) => Some(locked),
-            Self::Packages(_) | Self::Rootfs(_) | Self::Vendor(_) => None,
+            Self::Packages(_) | Self::Rootfs(_) | Self::Vendor(_) | Self::WindowsRelease(_) => None,
         }
     }
 }
@@ -210,9 +225,11 @@ impl TryFrom<Sections> for LockedBase {
             BaseSection::Rootfs(rootfs) if packages.is_empty() => Ok(Self::Rootfs(rootfs)),
             BaseSection::Vendor(vendor) if packages.is_empty() => Ok(Self::Vendor(vendor)),
             BaseSection::Windows(windows) if packages.is_empty() => Ok(Self::Windows(windows)),
-            BaseSection::Rootfs(_) | BaseSection::Vendor(_) | BaseSection::Windows(_) => {
-                Err("this base has no [[package]]")
-            }
+            BaseSection::WindowsRelease(release) if packages.is_empty() => Ok(Self::WindowsRelease(release)),
+            BaseSection::Rootfs(_)
+            | BaseSection::Vendor(_)
+            | BaseSection::Windows(_)
+            | BaseSection::WindowsRelease(_) => Err("this base has no [[package]]"),
         }
     }
 }
@@ -227,6 +244,9 @@ impl From<LockedBase> for Sections {
             LockedBase::Vendor(vendor) => Self { base: BaseSection::Vendor(vendor), packages: Vec::new() },
             LockedBase::Windows(windows) => {
                 Self { base: BaseSection::Windows(windows), packages: Vec::new() }
+            }
+            LockedBase::WindowsRelease(release) => {
+                Self { base: BaseSection::WindowsRelease(release), packages: Vec::new() }
             }
         }
     }

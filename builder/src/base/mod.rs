@@ -9,6 +9,7 @@
 //! | [`rootfs`] | a file with a root file system that somebody else has made | the lowest layer |
 //! | [`flatcar`] | the files of a vendor's release | those files, verified |
 //! | [`windows`] | an image that the user has | that image, as a WIM |
+//! | `windows_release` | the release | nothing: the layers are for a Windows that is elsewhere |
 //!
 //! Other kinds are a module here, a variant of [`LockedBase`] and, where they give something other than a
 //! layer, a variant of [`Content`].
@@ -20,6 +21,7 @@ mod given_root;
 mod image_tree;
 pub(crate) mod installed;
 mod locked;
+mod locked_release;
 mod options;
 pub mod packages;
 pub mod rootfs;
@@ -27,6 +29,7 @@ mod stanza;
 mod vendor;
 pub mod versions;
 pub mod windows;
+mod windows_release;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -48,14 +51,21 @@ use crate::threads::Starter;
 pub use given_root::LockedRootfs;
 pub use installed::InstalledPackage;
 pub use locked::{BaseSection, LockedBase, Pin, Sections};
+pub use locked_release::LockedWindowsRelease;
 pub use options::{ALLOW_EXPIRED_FLAG, BaseOption, Options};
 pub use packages::{LockedPackage, LockedPackages};
 pub use vendor::{LockedVendor, VendorFile};
 pub use windows::LockedWindows;
 
 /// All bases.
-pub const ALL: &[&dyn Base] =
-    &[&apt::debian::DEBIAN, &apt::ubuntu::UBUNTU, &flatcar::FLATCAR, &rootfs::Rootfs, &windows::Windows];
+pub const ALL: &[&dyn Base] = &[
+    &apt::debian::DEBIAN,
+    &apt::ubuntu::UBUNTU,
+    &flatcar::FLATCAR,
+    &rootfs::Rootfs,
+    &windows::Windows,
+    &windows_release::WindowsRelease,
+];
 
 /// An operating system that images can be built on.
 pub trait Base: Debug + Sync {
@@ -133,6 +143,8 @@ pub enum Content {
     Vendor(VendorRelease),
     /// An image of Windows, to which layers are added.
     Windows(WindowsRelease),
+    /// Nothing: the layers are for a system that is elsewhere.
+    Nothing,
 }
 
 /// The files of a base in a mirror of all that is upstream.
@@ -307,6 +319,7 @@ pub fn of(plan: &BasePlan) -> Result<&'static dyn Base> {
         BasePlan::Vendor(plan) => plan.distribution.as_str(),
         BasePlan::Rootfs(_) => rootfs::NAME,
         BasePlan::Windows(_) => windows::NAME,
+        BasePlan::WindowsRelease(_) => windows_release::NAME,
     };
     find(name).ok_or_else(|| Error::new(ErrorKind::Internal, format!("there is no base {name}")))
 }

@@ -122,6 +122,13 @@ fn base_line(base: &BasePlan) -> String {
             plan.version.as_deref().unwrap_or("the newest release")
         ),
         BasePlan::Rootfs(plan) => format!("the root file system {}", plan.rootfs.written),
+        BasePlan::WindowsRelease(plan) => format!(
+            "Windows Server {}, build {}.{} or a newer patch, for containers of {}",
+            plan.release,
+            plan.build,
+            plan.least_revision,
+            plan.runs.join(" and ")
+        ),
         BasePlan::Windows(plan) => format!("the image of Windows {}", plan.windows.written),
     }
 }

@@ -49,6 +49,24 @@ struct TableFile {
     image: Vec<ImageRow>,
     #[serde(default)]
     former_registry: Vec<FormerRegistry>,
+    #[serde(default)]
+    windows: Vec<WindowsRelease>,
+}
+
+/// A release of Windows Server.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct WindowsRelease {
+    /// Its name: "2022".
+    pub release: String,
+    /// The build number that all its patches share.
+    pub build: u32,
+    /// The number behind it, which patches raise, of the oldest one that layers work with.
+    pub least_revision: u32,
+    /// The releases whose containers it runs in isolation by processes.
+    pub runs: Vec<String>,
+    #[serde(rename = "source")]
+    _source: String,
 }
 
 /// Container images that Kubernetes needs.
@@ -127,6 +145,11 @@ impl Table {
     /// The parts whose versions it can give.
     pub fn parts(&self) -> impl Iterator<Item = &str> + Clone {
         self.file.newest.keys().map(String::as_str)
+    }
+
+    /// The releases of Windows Server that it knows.
+    pub fn windows(&self) -> &[WindowsRelease] {
+        &self.file.windows
     }
 
     /// The minor versions of Kubernetes that it knows.

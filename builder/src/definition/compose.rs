@@ -253,6 +253,7 @@ fn over_base(upper: BaseSpec, lower: BaseSpec) -> BaseSpec {
         keyring: upper.keyring.or(lower.keyring),
         channel: upper.channel.or(lower.channel),
         version: upper.version.or(lower.version),
+        release: upper.release.or(lower.release),
     }
 }
 

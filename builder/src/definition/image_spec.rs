@@ -137,6 +137,9 @@ pub struct BaseSpec {
     pub channel: Option<String>,
     /// The release of that channel; without one, the newest when the lock is written.
     pub version: Option<String>,
+    /// A release of Windows Server: "2022". With `windows` its build, and an oldest patch level; alone it is
+    /// for layers without an image.
+    pub release: Option<String>,
 }
 
 impl BaseSpec {

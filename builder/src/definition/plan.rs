@@ -149,6 +149,22 @@ pub enum BasePlan {
     Vendor(VendorPlan),
     /// An image of Windows that the user has.
     Windows(WindowsBasePlan),
+    /// A release of Windows that is elsewhere: its layers alone.
+    WindowsRelease(WindowsReleasePlan),
+}
+
+/// A release of Windows Server, as the compatibility table knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WindowsReleasePlan {
+    /// Its name: "2022".
+    pub release: String,
+    /// The build number that all its patches share.
+    pub build: u32,
+    /// The number behind it, which patches raise, of the oldest one that layers work with.
+    pub least_revision: u32,
+    /// The releases whose containers it runs in isolation by processes.
+    pub runs: Vec<String>,
 }
 
 /// Packages of a distribution.
@@ -281,7 +297,7 @@ impl BasePlan {
             Self::Packages(plan) => Some(&plan.distribution),
             Self::Vendor(plan) => Some(&plan.distribution),
             Self::Rootfs(_) => None,
-            Self::Windows(_) => Some(super::windows::WINDOWS),
+            Self::Windows(_) | Self::WindowsRelease(_) => Some(super::windows::WINDOWS),
         }
     }
 
@@ -289,7 +305,7 @@ impl BasePlan {
     pub const fn snapshot(&self) -> Option<Snapshot> {
         match self {
             Self::Packages(plan) => plan.snapshot,
-            Self::Rootfs(_) | Self::Vendor(_) | Self::Windows(_) => None,
+            Self::Rootfs(_) | Self::Vendor(_) | Self::Windows(_) | Self::WindowsRelease(_) => None,
         }
     }
 }

@@ -30,7 +30,6 @@ use super::resolve_windows;
 use super::source::{Step, rewrite_error, suggestion};
 use super::value::{Name, Size};
 use super::warnings;
-use super::windows::WINDOWS;
 use crate::at;
 use crate::error::{Error, Result};
 use crate::size::MIB;
@@ -105,7 +104,8 @@ impl Resolver<'_> {
         let name = self.required(&file.name, "name")?.0.clone();
         let arch = *self.required(&file.arch, "arch")?;
         let spec = self.required(&file.base, "base")?;
-        let resolver = BaseResolver { composed: self.composed, registry: self.registry, spec };
+        let resolver =
+            BaseResolver { composed: self.composed, registry: self.registry, spec, table: self.table };
         let kind = resolver.kind()?;
         self.check_layers_folder()?;
         let Versions { mut variables, open, kubernetes } = self.versions(&name, arch, kind)?;
@@ -139,8 +139,8 @@ impl Resolver<'_> {
         }
         let metadata = resolve_metadata(self.composed)?;
         let mut kernel_arguments = self.kernel_arguments(arch, &variables)?;
-        if matches!(kind, Kind::Windows { .. }) {
-            self.check_windows_own(&layers)?;
+        if kind.is_windows() {
+            self.check_windows_own(kind, &layers)?;
         } else {
             kernel_arguments.extend(resolve_metadata::kernel_arguments(metadata.as_ref()));
         }
@@ -205,6 +205,10 @@ impl Resolver<'_> {
         if let Kind::Packages { distribution, suite } | Kind::Vendor { distribution, channel: suite } = kind {
             fixed.extend([("distribution", distribution.to_owned()), ("suite", suite.to_owned())]);
         }
+        if let Some(release) = kind.release() {
+            let build = release.build.to_string();
+            fixed.extend([("windows", release.release.clone()), ("windows-build", build)]);
+        }
         self.add_fixed(&mut variables, fixed, " and set it at the top of the definition")?;
         Ok(Versions { variables, open, kubernetes: choice })
     }
@@ -261,7 +265,7 @@ impl Resolver<'_> {
     }
 
     /// What only a kernel of Linux, or its machines, could do.
-    fn check_windows_own(&self, layers: &[LayerPlan]) -> Result<()> {
+    fn check_windows_own(&self, kind: Kind<'_>, layers: &[LayerPlan]) -> Result<()> {
         let refuse = |key: &str, what: &str| {
             let error = self.error(&at![key], &format!("an image of Windows has no {what}"));
             Err(error.help(format!("leave {key} out")))
@@ -272,6 +276,9 @@ impl Resolver<'_> {
         }
         if file.preload.as_ref().is_some_and(|preload| !preload.is_empty()) {
             return refuse("preload", "container images before its first boot: Windows unpacks them itself");
+        }
+        if matches!(kind, Kind::WindowsRelease { .. }) && file.disk.is_some() {
+            return refuse("disk", "disk without base.windows");
         }
         debug_assert!(
             layers.iter().all(|layer| layer.enable.is_empty()),
@@ -403,7 +410,7 @@ impl Resolver<'_> {
     /// What to take in place of a layer that does not work on the base.
     fn instead_of(&self, layer: &Layer, kind: Kind<'_>, arch: Arch) -> String {
         let others = layer.capabilities().flat_map(|capability| self.providers_of(capability, kind, arch));
-        let is_of_other_kind = layer.is_for_windows() != (kind.base() == WINDOWS);
+        let is_of_other_kind = layer.is_for_windows() != kind.is_windows();
         match others.into_iter().next().filter(|_| is_of_other_kind) {
             Some(other) => format!("take the layer \"{other}\" instead, or another base"),
             None => "choose another layer or base".to_owned(),
@@ -625,8 +632,10 @@ fn is_own(layer: &str) -> bool {
 
 /// Whether a layer may lie on such a base.
 fn is_for_base(layer: &LayerSpec, kind: Kind<'_>) -> bool {
-    let named = layer.os.iter().any(|os| os == kind.base());
-    named || layer.os.is_empty() && kind.base() != WINDOWS
+    if kind.is_windows() {
+        return layer.is_for_windows();
+    }
+    layer.os.is_empty() || layer.os.iter().any(|os| os == kind.base())
 }
 
 fn is_for_arch(layer: &LayerSpec, arch: Arch) -> bool {

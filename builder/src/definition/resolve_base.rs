@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::compatibility::{Table, WindowsRelease};
 use super::compose::Composition;
 use super::condition::ARCHES;
 use super::image_spec::BaseSpec;
@@ -11,7 +12,7 @@ use super::interpolate::Variables;
 use super::layer::Layer;
 use super::plan::{
     BasePlan, Checksum, Form, LayerPlan, Location, Origin, PackagesPlan, RootfsPlan, SignaturePlan,
-    VendorPlan, WindowsBasePlan,
+    VendorPlan, WindowsBasePlan, WindowsReleasePlan,
 };
 use super::registry::Registry;
 use super::source::{Step, suggestion};
@@ -27,19 +28,49 @@ const ADDRESS_OR_PATH: &str = "write an https:// address, or a path relative to 
 /// What a definition's `[base]` is.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind<'a> {
-    Packages { distribution: &'a str, suite: &'a str },
-    Rootfs { written: &'a str },
-    Vendor { distribution: &'a str, channel: &'a str },
-    Windows { written: &'a str },
+    Packages {
+        distribution: &'a str,
+        suite: &'a str,
+    },
+    Rootfs {
+        written: &'a str,
+    },
+    Vendor {
+        distribution: &'a str,
+        channel: &'a str,
+    },
+    /// Its release, if the compatibility table knows that.
+    Windows {
+        written: &'a str,
+        release: Option<&'a WindowsRelease>,
+    },
+    WindowsRelease {
+        release: &'a WindowsRelease,
+    },
 }
 
-impl Kind<'_> {
+impl<'a> Kind<'a> {
     /// As messages name it.
     pub(super) const fn title(&self) -> &str {
         match self {
             Self::Packages { distribution, .. } | Self::Vendor { distribution, .. } => distribution,
             Self::Rootfs { .. } => "a given root file system",
             Self::Windows { .. } => "an image of Windows",
+            Self::WindowsRelease { .. } => "Windows",
+        }
+    }
+
+    /// Whether layers are for Windows.
+    pub(super) const fn is_windows(&self) -> bool {
+        matches!(self, Self::Windows { .. } | Self::WindowsRelease { .. })
+    }
+
+    /// The release of Windows, if it is known.
+    pub(super) const fn release(&self) -> Option<&'a WindowsRelease> {
+        match self {
+            Self::Windows { release, .. } => *release,
+            Self::WindowsRelease { release } => Some(release),
+            _ => None,
         }
     }
 
@@ -49,6 +80,7 @@ impl Kind<'_> {
             Self::Packages { distribution, .. } | Self::Vendor { distribution, .. } => distribution,
             Self::Rootfs { .. } => "rootfs",
             Self::Windows { .. } => WINDOWS,
+            Self::WindowsRelease { .. } => "windows-release",
         }
     }
 }
@@ -74,16 +106,22 @@ pub(super) struct BaseResolver<'a> {
     pub(super) composed: &'a Composition,
     pub(super) registry: &'a dyn Registry,
     pub(super) spec: &'a BaseSpec,
+    pub(super) table: &'a Table,
 }
 
 impl<'a> BaseResolver<'a> {
     /// The kind of the base, decided by its keys.
     pub(super) fn kind(&self) -> Result<Kind<'a>> {
         let base = self.spec;
-        let (key, kind) = match (&base.rootfs, &base.windows) {
-            (_, Some(written)) => ("windows", Kind::Windows { written }),
-            (Some(written), None) => ("rootfs", Kind::Rootfs { written }),
-            (None, None) => {
+        let (key, kind) = match (&base.rootfs, &base.windows, &base.release) {
+            (_, Some(written), _) => ("windows", Kind::Windows { written, release: self.release()? }),
+            (Some(written), None, None) => ("rootfs", Kind::Rootfs { written }),
+            (_, None, Some(name)) => {
+                self.check_absent(base.keys_of_file(), "goes with base.rootfs or base.windows")?;
+                self.check_absent(base.keys_of_windows(), "goes with base.windows")?;
+                ("release", Kind::WindowsRelease { release: self.release_of(name)? })
+            }
+            (None, None, None) => {
                 self.check_absent(base.keys_of_file(), "goes with base.rootfs or base.windows")?;
                 self.check_absent(base.keys_of_windows(), "goes with base.windows")?;
                 return self.distribution();
@@ -103,11 +141,35 @@ impl<'a> BaseResolver<'a> {
         Ok(kind)
     }
 
+    /// The release of an image of Windows: by its name, or its build.
+    fn release(&self) -> Result<Option<&'a WindowsRelease>> {
+        let (named, build) = (&self.spec.release, self.spec.build);
+        let Some(name) = named else {
+            return Ok(self.table.windows().iter().find(|known| Some(known.build) == build));
+        };
+        let release = self.release_of(name)?;
+        if build.is_some_and(|build| build != release.build) {
+            let message = format!("Windows Server {name} has the build {}", release.build);
+            let error = self.error(&at!["base", "build"], &message);
+            return Err(error.help("leave it out, or base.release"));
+        }
+        Ok(Some(release))
+    }
+
+    fn release_of(&self, name: &str) -> Result<&'a WindowsRelease> {
+        let known = self.table.windows();
+        known.iter().find(|known| known.release == name).ok_or_else(|| {
+            let names: Vec<&str> = known.iter().map(|known| known.release.as_str()).collect();
+            let message = format!("unknown release \"{name}\" of Windows Server");
+            self.error(&at!["base", "release"], &message).help(suggestion(name, names))
+        })
+    }
+
     fn check_absent<const N: usize>(&self, keys: [(&str, bool); N], why: &str) -> Result<()> {
         let Some((key, _)) = keys.into_iter().find(|(_, is_there)| *is_there) else { return Ok(()) };
         let error = self.error(&at!["base", key], &format!("base.{key} {why}"));
         Err(error.help(
-            "a base is a distribution with its packages, a root file system, a vendor's release, or an image of Windows: keep one",
+            "a base is a distribution with its packages, a root file system, a vendor's release, or Windows: keep one",
         ))
     }
 
@@ -177,7 +239,13 @@ impl<'a> BaseResolver<'a> {
                 let signature = self.signature(variables)?;
                 Ok(BasePlan::Rootfs(RootfsPlan { rootfs, checksum, signature, needs: packages }))
             }
-            Kind::Windows { written } => {
+            Kind::WindowsRelease { release } => Ok(BasePlan::WindowsRelease(WindowsReleasePlan {
+                release: release.release.clone(),
+                build: release.build,
+                least_revision: release.least_revision,
+                runs: release.runs.clone(),
+            })),
+            Kind::Windows { written, release } => {
                 let windows = self.location("windows", written, variables)?;
                 let checksum = self.checksum("windows", &windows, variables)?;
                 let signature = self.signature(variables)?;
@@ -186,8 +254,11 @@ impl<'a> BaseResolver<'a> {
                     checksum,
                     signature,
                     edition: self.spec.edition.clone(),
-                    build: self.spec.build,
-                    minimum_revision: self.spec.minimum_revision,
+                    build: self.spec.build.or(release.map(|release| release.build)),
+                    minimum_revision: self
+                        .spec
+                        .minimum_revision
+                        .or(release.map(|release| release.least_revision)),
                 }))
             }
             // Layers name packages of a distribution that has such; the vendor's release has its own.

@@ -50,7 +50,7 @@ impl FinalLayer {
     ) -> Result<Self> {
         let mut tree = match plan.base {
             // Its units are not known here. Extensions start their own, and the root has the masks.
-            BasePlan::Vendor(_) | BasePlan::Windows(_) => Tree::default(),
+            BasePlan::Vendor(_) | BasePlan::Windows(_) | BasePlan::WindowsRelease(_) => Tree::default(),
             _ => enabled_units(below, plan)?,
         };
         describe(&mut tree, plan, lock, layers)?;
@@ -63,7 +63,7 @@ impl FinalLayer {
 
 /// What of the layers systemd will never look at, one line each.
 pub fn unheard(below: &Tree, plan: &ImagePlan) -> Vec<String> {
-    if matches!(plan.base, BasePlan::Vendor(_) | BasePlan::Windows(_)) {
+    if matches!(plan.base, BasePlan::Vendor(_) | BasePlan::Windows(_) | BasePlan::WindowsRelease(_)) {
         return Vec::new();
     }
     let files = plan

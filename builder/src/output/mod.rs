@@ -21,6 +21,7 @@ mod vhd;
 mod vhdx;
 mod vmdk;
 mod wim;
+mod windows_layers;
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -52,6 +53,7 @@ pub const ALL: &[&Output] = &[
     &iso::OUTPUT,
     &sysext::OUTPUT,
     &wim::OUTPUT,
+    &windows_layers::OUTPUT,
 ];
 
 /// A kind of output.

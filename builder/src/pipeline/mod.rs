@@ -73,6 +73,7 @@ pub fn build(
     let assembly = match &beside {
         None | Some(Content::Layer(_)) => Assembly::Tree { tree: &tree, layers: &layers },
         Some(Content::Vendor(release)) => Assembly::Vendor { release, tree: &tree, layers: &layers },
+        Some(Content::Nothing) => Assembly::Layers { tree: &tree, layers: &layers },
         Some(Content::Windows(release)) => Assembly::Windows { release, tree: &tree, layers: &layers },
     };
     let parts = Parts::new(
@@ -91,7 +92,8 @@ pub fn build(
 
 /// Whether an output is more than archives: then a tool packs files of other owners.
 fn packs_a_file_system(output: &str) -> bool {
-    output::find(output).is_some_and(|output| output.needs != [Part::Layers])
+    output::find(output)
+        .is_some_and(|output| output.needs != [Part::Layers] && output.needs != [Part::WindowsLayers])
 }
 
 /// Everything that decides the identifiers on the disk.

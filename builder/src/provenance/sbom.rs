@@ -169,6 +169,7 @@ fn release(image: &Image<'_>) -> String {
         BasePlan::Packages(plan) => plan.suite.clone(),
         BasePlan::Rootfs(_) => String::new(),
         BasePlan::Vendor(plan) => plan.version.clone().unwrap_or_default(),
+        BasePlan::WindowsRelease(plan) => plan.release.clone(),
         BasePlan::Windows(plan) => plan.build.map(|build| build.to_string()).unwrap_or_default(),
     };
     image.tree().os_release("VERSION_ID").unwrap_or_else(suite)

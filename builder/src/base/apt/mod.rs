@@ -322,7 +322,7 @@ impl Distribution {
 fn packages_of(plan: &BasePlan) -> Result<&PackagesPlan> {
     match plan {
         BasePlan::Packages(plan) => Ok(plan),
-        BasePlan::Rootfs(_) | BasePlan::Vendor(_) | BasePlan::Windows(_) => {
+        BasePlan::Rootfs(_) | BasePlan::Vendor(_) | BasePlan::Windows(_) | BasePlan::WindowsRelease(_) => {
             Err(Error::new(ErrorKind::Internal, "this base has no packages"))
         }
     }

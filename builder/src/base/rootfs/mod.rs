@@ -184,7 +184,7 @@ fn files(plan: &RootfsPlan, locked: &LockedRootfs) -> Vec<Request> {
 fn rootfs_of(plan: &BasePlan) -> Result<&RootfsPlan> {
     match plan {
         BasePlan::Rootfs(plan) => Ok(plan),
-        BasePlan::Packages(_) | BasePlan::Vendor(_) | BasePlan::Windows(_) => {
+        BasePlan::Packages(_) | BasePlan::Vendor(_) | BasePlan::Windows(_) | BasePlan::WindowsRelease(_) => {
             Err(Error::new(ErrorKind::Internal, "this base is no root file system"))
         }
     }
