@@ -18,6 +18,7 @@ pub mod apt;
 pub mod flatcar;
 mod given_file;
 mod given_root;
+mod given_windows;
 mod image_tree;
 pub(crate) mod installed;
 mod locked;
@@ -49,13 +50,13 @@ use crate::store::Store;
 use crate::threads::Starter;
 
 pub use given_root::LockedRootfs;
+pub use given_windows::LockedWindows;
 pub use installed::InstalledPackage;
 pub use locked::{BaseSection, LockedBase, Pin, Sections};
 pub use locked_release::LockedWindowsRelease;
 pub use options::{ALLOW_EXPIRED_FLAG, BaseOption, Options};
 pub use packages::{LockedPackage, LockedPackages};
 pub use vendor::{LockedVendor, VendorFile};
-pub use windows::LockedWindows;
 
 /// All bases.
 pub const ALL: &[&dyn Base] = &[

@@ -73,6 +73,7 @@ fn of_image(
     progress: &Progress,
 ) -> Result<(Side, Option<TempDir>)> {
     let Opened { subject, spool } = named.open(args.arch, progress)?;
+    let subject = subject.of_linux("its files are not compared")?;
     let side = match named.manifest {
         Some(manifest) => Side::of_manifest(title, manifest).with_image(subject),
         None => Side::of_image(title, subject),

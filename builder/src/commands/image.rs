@@ -15,7 +15,7 @@ use crate::verify::{self, Subject};
 /// The file that makes a folder an OCI layout.
 const LAYOUT: &str = "oci-layout";
 /// Outputs that hold the whole image, the best first.
-const BEST: [&str; 6] = [".raw", ".qcow2", ".vhd", ".raw.zst", ".raw.gz", "-oci/oci-layout"];
+const BEST: [&str; 8] = [".raw", ".qcow2", ".vhd", ".raw.zst", ".raw.gz", "-oci/oci-layout", ".wim", ".vhdx"];
 
 /// An image.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ pub(super) fn whole(folder: &Path, files: &[String]) -> Result<PathBuf> {
     let found = BEST.iter().find_map(|ending| files.iter().find(|file| file.ends_with(ending)));
     let found = found.ok_or_else(|| {
         Error::new(ErrorKind::Usage, format!("{} has no output that can be read", folder.display()))
-            .help("build the output raw, qcow2 or oci")
+            .help("build the output raw, qcow2, oci or wim")
     })?;
     Ok(folder.join(found.trim_end_matches("/oci-layout")))
 }

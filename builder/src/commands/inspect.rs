@@ -38,13 +38,15 @@ fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "json") && path.is_file()
 }
 
+const NOT_DRAWN: &str = "the sizes of its files are not known";
+
 /// Draws a finished build: its layers, and the folders of the best of its outputs, if one has files.
 fn draw_build(manifest: &Finished, folder: &Path, file: &Path, progress: &Progress) -> Result<()> {
     let outputs: Vec<String> = manifest.outputs.iter().map(|sum| sum.file.clone()).collect();
     let root = match image::whole(folder, &outputs) {
         Ok(path) => {
             let opened = image::named(&path, image::is_layout, image::whole)?.open(None, progress)?;
-            Some(Folder::of(&opened.subject.tree))
+            Some(Folder::of(&opened.subject.of_linux(NOT_DRAWN)?.tree))
         }
         Err(_) => None,
     };
@@ -54,7 +56,8 @@ fn draw_build(manifest: &Finished, folder: &Path, file: &Path, progress: &Progre
 
 /// Draws an image, and says how large it is.
 fn draw_image(named: &Named, file: &Path, progress: &Progress, terminal: &Terminal) -> Result<()> {
-    let root = Folder::of(&named.open(None, progress)?.subject.tree);
+    let opened = named.open(None, progress)?;
+    let root = Folder::of(&opened.subject.of_linux(NOT_DRAWN)?.tree);
     let shown = json!({ "image": named.path, "files": root.files, "bytes": root.size, "map": file });
     let said = format!("{} in {} files", DecimalBytes(root.size), root.files);
     let layers = named.manifest.iter().flat_map(|manifest| &manifest.layers);

@@ -25,6 +25,13 @@ pub fn run(args: &VerifyArgs, progress: &Progress, terminal: &Terminal) -> Resul
         .flat_map(|manifest| &manifest.artifacts)
         .filter_map(vouched)
         .collect();
+    if args.profile.is_some() && subject.windows.is_some() {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "the profile cis asks rules for Linux, and this is Windows",
+        )
+        .help("leave out --profile"));
+    }
     let _step = progress.step("checking it");
     let count = match args.profile {
         Some(Profile::Cis) => show_profile(&named, subject, &args.allowed, terminal)?,
@@ -36,7 +43,7 @@ pub fn run(args: &VerifyArgs, progress: &Progress, terminal: &Terminal) -> Resul
 /// Runs Kiln's own checks; returns the number of findings.
 fn show_checks(named: &Named, subject: &Subject, allowed: &[String], terminal: &Terminal) -> Result<usize> {
     let found = verify::verify(subject, allowed);
-    let (files, is_node) = (subject.tree.entries.len(), subject.is_node());
+    let (files, is_node) = (subject.count(), subject.is_node());
     let shown = json!({ "image": named.path, "files": files, "node": is_node, "findings": found });
     terminal.show(&shown, |_| text(&found, files, is_node))?;
     Ok(found.len())

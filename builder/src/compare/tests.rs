@@ -20,7 +20,7 @@ fn image(change: impl FnOnce(&mut Subject)) -> Side {
     tree.insert("etc/systemd/system/multi-user.target.wants/a.service", link);
     tree.complete();
     let command_lines = vec!["root=PARTUUID=1 console=tty0 console=ttyS0 quiet".to_owned()];
-    let mut subject = Subject { tree, arch: Arch::Amd64, command_lines, vouched: Vec::new() };
+    let mut subject = Subject { tree, arch: Arch::Amd64, command_lines, vouched: Vec::new(), windows: None };
     change(&mut subject);
     subject.tree.complete();
     Side::of_image("it".to_owned(), subject)

@@ -116,6 +116,33 @@ pub fn check(path: &Path, title: &str) -> Result<()> {
     }
 }
 
+/// The paths of everything on the volume `path`, a plain file, with `\` between their parts.
+///
+/// # Errors
+/// When the tool is missing or fails.
+pub fn paths(path: &Path) -> Result<Vec<String>> {
+    let output = tool("ntfsls").args(["--recursive", "--all", "--path", "/"]).arg(path).run(PACKAGE)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (mut paths, mut folder) = (Vec::new(), String::new());
+    for line in text.lines() {
+        match line.strip_prefix('/').and_then(|line| line.strip_suffix(':')) {
+            Some(path) => folder = path.replace('/', "\\"),
+            None if line.is_empty() || line == "." || line == ".." => {}
+            None => paths.push(format!("{folder}\\{line}")),
+        }
+    }
+    Ok(paths)
+}
+
+/// A file of the volume `volume`, a plain file. Its path is as it is on the volume, `\` between its parts.
+///
+/// # Errors
+/// When the tool is missing or fails.
+pub fn read(volume: &Path, path: &str) -> Result<Vec<u8>> {
+    let path = format!("/{}", path.replace('\\', "/"));
+    tool("ntfscat").arg(volume).arg(path).run(PACKAGE).map(|output| output.stdout)
+}
+
 /// Sets who may do what with files and folders of the volume `path`, a plain file. Their paths have `\`
 /// between their parts.
 ///

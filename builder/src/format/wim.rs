@@ -122,7 +122,7 @@ impl Wim<'_> {
         let file = File::open(&path).at("opening", &path)?;
         file.take(LONGEST_XML + 1).read_to_end(&mut bytes).at("reading", &path)?;
         fs::remove_file(&path).at("removing", &path)?;
-        let images = images(&bytes).map_err(|why| {
+        let images = images_in(&bytes).map_err(|why| {
             Error::new(ErrorKind::Archive, format!("{}: its description is broken: {why}", self.title))
         })?;
         if images.is_empty() {
@@ -253,7 +253,10 @@ pub fn quoted(path: &str) -> Result<String> {
 }
 
 /// The images in the description of a file, which is XML in UTF-16.
-fn images(bytes: &[u8]) -> Result<Vec<Image>, String> {
+///
+/// # Errors
+/// Why it is broken, in words.
+pub fn images_in(bytes: &[u8]) -> Result<Vec<Image>, String> {
     if bytes.len() as u64 > LONGEST_XML {
         return Err("it is longer than 16 MiB".to_owned());
     }
@@ -307,16 +310,16 @@ mod tests {
             edition: Some("ServerStandardCore".to_owned()),
             bytes: 70,
         };
-        assert_eq!(images(&utf16(text)), Ok(vec![image]));
+        assert_eq!(images_in(&utf16(text)), Ok(vec![image]));
         for (text, why) in [
             ("<WIM>", "root node"),
             ("<WIM><IMAGE/></WIM>", "no number"),
             ("<!DOCTYPE x [<!ENTITY a \"b\">]><WIM/>", "DTD"),
         ] {
-            let error = images(&utf16(text)).unwrap_err();
+            let error = images_in(&utf16(text)).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
-        assert_eq!(images(&[0, 0xd8]), Err("it is not UTF-16".to_owned()));
+        assert_eq!(images_in(&[0, 0xd8]), Err("it is not UTF-16".to_owned()));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod network;
 mod origin;
 mod secrets;
 mod units;
+mod windows;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -27,6 +28,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 use crate::tree::merge::real_path;
 use crate::tree::{Body, Entry, Node, Tree};
+pub use windows::Windows;
 
 /// The largest file in which text is looked for, in bytes.
 const LARGEST_TEXT: u64 = 1 << 20;
@@ -42,6 +44,8 @@ pub struct Subject {
     pub command_lines: Vec<String>,
     /// Digests of single files that the manifest vouches for, with the names of their artifacts.
     pub vouched: Vec<(String, Digest)>,
+    /// The image, if it is one of Windows. Then the tree is empty.
+    pub windows: Option<Windows>,
 }
 
 /// What is wrong.
@@ -63,7 +67,7 @@ struct Check {
     run: fn(&Subject, &mut Findings<'_>),
 }
 
-/// All checks. Another one is a function and a row here.
+/// All checks of Linux. Another one is a function and a row here; [`windows::CHECKS`] has those of Windows.
 const CHECKS: &[Check] = &[
     Check {
         name: "password",
@@ -147,7 +151,7 @@ impl Findings<'_> {
 /// Everything that is wrong with the image, without what `allowed` names: `CHECK`, or `CHECK:/PATH`.
 pub fn verify(subject: &Subject, allowed: &[String]) -> Vec<Finding> {
     let mut found = BTreeSet::new();
-    for check in CHECKS {
+    for check in if subject.windows.is_some() { windows::CHECKS } else { CHECKS } {
         (check.run)(subject, &mut Findings { check: check.name, found: &mut found });
     }
     let is_allowed = |finding: &Finding| {
@@ -169,30 +173,37 @@ fn findings_of(subject: &Subject, name: &str) -> Vec<Finding> {
 
 /// What to do about the findings of a check.
 pub fn help(check: &str) -> &'static str {
-    CHECKS.iter().find(|row| row.name == check).map_or("", |row| row.help)
+    all().find(|row| row.name == check).map_or("", |row| row.help)
 }
 
 /// The names of all checks.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    CHECKS.iter().map(|check| check.name)
+    all().map(|check| check.name)
 }
 
-/// Reads the image at `path` (raw, qcow2, fixed VHD, squashfs, tar, folder of an OCI
-/// layout) into
-/// a subject. Its files lie in `spool`; `title` names it.
+fn all() -> impl Iterator<Item = &'static Check> {
+    CHECKS.iter().chain(windows::CHECKS)
+}
+
+/// Reads the image at `path` (raw, qcow2, fixed VHD, squashfs, tar, folder of an OCI layout; of Windows also
+/// WIM, VHDX and dynamic VHD) into a subject. Its files lie in `spool`; `title` names it.
 ///
 /// # Errors
 /// When it is no such image, or broken, and when a tool or the disk fails.
 pub fn read(path: &Path, title: &str, arch: Arch, store: &Store, spool: &Path) -> Result<Subject> {
     let source = Source { path, title, arch, spool, store };
-    let (tree, esp) = rootfs::read_installed(&source)?;
+    let (tree, esp) = match rootfs::read_installed(&source) {
+        Ok(found) => found,
+        Err(error) => return windows::read(path, title, spool)?.map(|it| Subject::of(it, arch)).ok_or(error),
+    };
     if tree.os_release("ID").is_none() {
         let message = format!("{title} holds no operating system: it has no os-release with an ID");
         return Err(Error::new(ErrorKind::Archive, message)
             .help("name a whole image: a disk, a root file system, an OCI layout"));
     }
     let on_esp = esp.map(|(disk, offset)| boot::command_lines(&disk, offset, spool)).transpose()?;
-    let mut subject = Subject { tree, arch, command_lines: on_esp.unwrap_or_default(), vouched: Vec::new() };
+    let command_lines = on_esp.unwrap_or_default();
+    let mut subject = Subject { tree, arch, command_lines, vouched: Vec::new(), windows: None };
     let in_tree = boot::of_tree(&subject);
     subject.command_lines.extend(in_tree);
     Ok(subject)
@@ -208,9 +219,34 @@ impl Subject {
         Some(String::from_utf8_lossy(&body.read().ok()?).into_owned())
     }
 
+    fn of(windows: Windows, arch: Arch) -> Self {
+        let (command_lines, vouched) = (Vec::new(), Vec::new());
+        Self { tree: Tree::default(), arch, command_lines, vouched, windows: Some(windows) }
+    }
+
     /// Whether it has a kubelet.
     pub fn is_node(&self) -> bool {
-        kubernetes::kubelet_of(self).is_some()
+        match &self.windows {
+            Some(windows) => windows.is_node(),
+            None => kubernetes::kubelet_of(self).is_some(),
+        }
+    }
+
+    /// How many files and folders it has.
+    pub fn count(&self) -> usize {
+        self.windows.as_ref().map_or(self.tree.entries.len(), Windows::count)
+    }
+
+    /// The same image, which must be one of Linux: `what` cannot be done with others.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`].
+    pub fn of_linux(self, what: &str) -> Result<Self> {
+        match self.windows {
+            None => Ok(self),
+            Some(_) => Err(Error::new(ErrorKind::Usage, format!("this is an image of Windows: {what}"))
+                .help("kiln verify without --profile checks it")),
+        }
     }
 
     /// The file at `path`, behind links too, and its content.

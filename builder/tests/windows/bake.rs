@@ -129,6 +129,15 @@ fn lookalike_windows_becomes_a_wim_and_disks_that_others_read() {
     let out = here.join("out");
     judge_wim(&out);
     judge_disk(&out);
+    for image in ["out/win.wim", "out/win.raw", "out/win.qcow2", "out/win.vhdx"] {
+        let output = kiln(here, &["verify", image, "--json"]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        let found: Vec<&str> =
+            said.split("\"check\":").skip(1).filter_map(|rest| rest.split('"').nth(1)).collect();
+        // What the test's layers lack: a runtime, its configuration, the second value, plugins.
+        let wanted = ["windows-kubelet", "windows-runtime", "windows-service", "windows-update"];
+        assert_eq!(found, wanted, "{image}: {said} {}", String::from_utf8_lossy(&output.stderr));
+    }
     fs::rename(here.join("cache"), here.join("other")).unwrap();
     done(here, &["build", "win.toml", "--output-dir", "again"]);
     for name in ["win.wim", "win.raw", "win.vhdx"] {

@@ -44,22 +44,38 @@ struct Place {
     length: u64,
 }
 
-/// The NTFS volume with Windows, in a file of its own in the folder `scratch`.
+/// The NTFS volume with Windows, in a file of its own in the folder `scratch`; nothing if no partition has
+/// NTFS.
 ///
 /// # Errors
-/// [`ErrorKind::Archive`] if the disk is broken, names other files, or has no such volume.
-pub(super) fn volume(path: &Path, title: &str, scratch: &Path) -> Result<PathBuf> {
+/// [`ErrorKind::Archive`] if the disk is broken, or names other files.
+pub(super) fn volume(path: &Path, title: &str, scratch: &Path) -> Result<Option<PathBuf>> {
     let form = form(path, title)?;
     let disk = if form == Form::Raw { path.to_owned() } else { to_raw(form, path, title, scratch)? };
     let mut file = File::open(&disk).at("opening", &disk)?;
-    let place = place(&mut file, form == Form::Vhd, title)?;
+    let Some(place) = place(&mut file, form == Form::Vhd, title)? else { return Ok(None) };
     let volume = scratch.join("volume.ntfs");
     slice(&mut file, place, &volume).at("copying the volume to", &volume)?;
     if disk != path {
         std::fs::remove_file(&disk).at("removing", &disk)?;
     }
     ntfs::check(&volume, title)?;
-    Ok(volume)
+    Ok(Some(volume))
+}
+
+/// The error where there must be an NTFS volume.
+pub(super) fn lacks_ntfs(title: &str) -> Error {
+    refuse(title, "no partition has NTFS, or BitLocker has encrypted it")
+}
+
+/// Reads what [`volume`] reads without other programs: the form, and of a raw disk the place of the volume.
+///
+/// # Errors
+/// Those of `volume`.
+pub fn look_at(path: &Path, title: &str) -> Result<()> {
+    let form = form(path, title)?;
+    let mut file = File::open(path).at("opening", path)?;
+    place(&mut file, form == Form::Vhd, title).map(drop)
 }
 
 fn refuse(title: &str, why: &str) -> Error {
@@ -144,13 +160,13 @@ fn to_raw(form: Form, path: &Path, title: &str, scratch: &Path) -> Result<PathBu
 }
 
 /// The largest NTFS volume: the others are for recovery.
-fn place(disk: &mut File, is_vhd: bool, title: &str) -> Result<Place> {
+fn place(disk: &mut File, is_vhd: bool, title: &str) -> Result<Option<Place>> {
     let read = |error: std::io::Error| refuse(title, &format!("its disk cannot be read: {error}"));
     let length = disk.metadata().map_err(read)?.len();
     let mut sector = [0; SECTOR as usize];
     disk.read_exact_at(&mut sector, 0).map_err(read)?;
     if is_ntfs(&sector) {
-        return Ok(Place { offset: 0, length });
+        return Ok(Some(Place { offset: 0, length }));
     }
     let places = if sector[450] == PROTECTIVE {
         let table = gpt::read(disk, SECTOR, length / SECTOR)
@@ -179,10 +195,7 @@ fn place(disk: &mut File, is_vhd: bool, title: &str) -> Result<Place> {
             found.push(place);
         }
     }
-    found
-        .into_iter()
-        .max_by_key(|place| place.length)
-        .ok_or_else(|| refuse(title, "no partition has NTFS, or BitLocker has encrypted it"))
+    Ok(found.into_iter().max_by_key(|place| place.length))
 }
 
 fn is_ntfs(sector: &[u8]) -> bool {

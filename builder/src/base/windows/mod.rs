@@ -6,7 +6,7 @@
 //! ```
 
 mod disk;
-mod locked;
+mod files;
 mod release;
 
 use std::collections::BTreeSet;
@@ -14,11 +14,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use locked::LockedWindows;
-pub use release::{Release, read as read_release};
+pub use disk::look_at;
+pub use files::Files;
+pub use release::{Release, control_set};
 
 use super::{
-    Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase, Mirrored, given_file,
+    Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase, LockedWindows, Mirrored,
+    given_file,
 };
 use crate::assembly::{Packages, Part, WindowsRelease};
 use crate::definition::plan::{Arch, BasePlan, WindowsBasePlan};
@@ -147,7 +149,7 @@ fn wim(file: &Digest, title: &str, store: &Store, scratch: &Path) -> Result<Path
     let version = wim::version()?;
     let key = Key::new("windows", FORMAT, &Inputs { disk: file }, &[("wimlib-imagex", &version)])?;
     let built = store.built(&key, "install.wim", |to| {
-        let volume = disk::volume(&path, title, scratch)?;
+        let volume = disk::volume(&path, title, scratch)?.ok_or_else(|| disk::lacks_ntfs(title))?;
         let captured = Wim { path: to, title };
         captured.capture(&volume, CAPTURED, determinism::DEFAULT_EPOCH)?;
         captured.set_identifier(determinism::uuid(file, "wim"))?;

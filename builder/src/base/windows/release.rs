@@ -51,36 +51,49 @@ pub fn read(wim: &Wim<'_>, index: u32, scratch: &Path) -> Result<Release> {
         let bytes = fs::read(&path).at("reading", &path)?;
         Hive::read(bytes, 0).map_err(|error| error.context(format!("{}: {name}", wim.title)))
     };
-    let release = of(&hive("SOFTWARE")?, &hive("SYSTEM")?).map_err(|error| error.context(wim.title))?;
+    let (software, system) = (hive("SOFTWARE")?, hive("SYSTEM")?);
+    let release = Release::of(&software, &system).map_err(|error| error.context(wim.title))?;
     fs::remove_dir_all(&folder).at("removing", &folder)?;
     Ok(release)
 }
 
-fn of(software: &Hive, system: &Hive) -> Result<Release> {
-    let lacks = |name: &str| {
-        let message = format!("its registry does not tell {name}, as that of Windows does");
-        Error::new(ErrorKind::Archive, message).help("take an image of Windows Server 2019 or later")
-    };
-    let version = |name: &str| software.value(CURRENT_VERSION, name);
-    let text = |name: &str| {
-        let value = version(name)?;
-        value.as_ref().and_then(Value::text).map(str::to_owned).ok_or_else(|| lacks(name))
-    };
-    let build = text("CurrentBuildNumber")?.parse().map_err(|_| lacks("CurrentBuildNumber"))?;
-    let revision = version("UBR")?.as_ref().and_then(Value::number).ok_or_else(|| lacks("UBR"))?;
-    let state = software.value(SETUP_STATE, "ImageState")?;
-    let in_setup = system.value("Setup", "SystemSetupInProgress")?;
-    Ok(Release {
-        product: text("ProductName")?,
-        edition: text("EditionID")?,
-        build,
-        revision,
-        state: state.as_ref().and_then(Value::text).map(str::to_owned),
-        is_in_setup: in_setup.as_ref().and_then(Value::number).is_some_and(|number| number != 0),
-    })
-}
-
 impl Release {
+    /// What the hives `SOFTWARE` and `SYSTEM` tell.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Archive`] if they are not those of Windows.
+    pub fn of(software: &Hive, system: &Hive) -> Result<Release> {
+        let lacks = |name: &str| {
+            let message = format!("its registry does not tell {name}, as that of Windows does");
+            Error::new(ErrorKind::Archive, message).help("take an image of Windows Server 2019 or later")
+        };
+        let version = |name: &str| software.value(CURRENT_VERSION, name);
+        let text = |name: &str| {
+            let value = version(name)?;
+            value.as_ref().and_then(Value::text).map(str::to_owned).ok_or_else(|| lacks(name))
+        };
+        let build = text("CurrentBuildNumber")?.parse().map_err(|_| lacks("CurrentBuildNumber"))?;
+        let revision = version("UBR")?.as_ref().and_then(Value::number).ok_or_else(|| lacks("UBR"))?;
+        let state = software.value(SETUP_STATE, "ImageState")?;
+        let in_setup = system.value("Setup", "SystemSetupInProgress")?;
+        Ok(Release {
+            product: text("ProductName")?,
+            edition: text("EditionID")?,
+            build,
+            revision,
+            state: state.as_ref().and_then(Value::text).map(str::to_owned),
+            is_in_setup: in_setup.as_ref().and_then(Value::number).is_some_and(|number| number != 0),
+        })
+    }
+
+    /// Whether each of its machines becomes another one at its first start.
+    pub fn is_generalized(&self) -> bool {
+        match &self.state {
+            Some(state) => GENERALIZED.contains(&state.as_str()),
+            None => self.is_in_setup,
+        }
+    }
+
     /// Refuses what the definition does not want, and what would not start on another machine.
     ///
     /// # Errors
@@ -102,11 +115,7 @@ impl Release {
                 "take a newer medium, or install the cumulative update before its image is taken: no update can be added offline",
             );
         }
-        let is_generalized = match &self.state {
-            Some(state) => GENERALIZED.contains(&state.as_str()),
-            None => self.is_in_setup,
-        };
-        if !is_generalized {
+        if !self.is_generalized() {
             let state = self.state.as_deref().unwrap_or("no setup goes on at its next start");
             return refuse(
                 format!("it is not generalized ({state}): all its machines would be the same one"),
@@ -114,6 +123,24 @@ impl Release {
             );
         }
         Ok(())
+    }
+}
+
+/// The key of the control set that Windows starts with: `ControlSet001`.
+///
+/// # Errors
+/// [`ErrorKind::Archive`] if the hive `SYSTEM` has none.
+pub fn control_set(hive: &Hive) -> Result<String> {
+    let current = hive.value("Select", "Current")?;
+    let number = current.as_ref().and_then(Value::number).filter(|number| (1..1000).contains(number));
+    let lacks = |what: &str| {
+        Error::new(ErrorKind::Archive, format!("the registry {what}, as that of Windows does"))
+            .help("take an image of Windows Server")
+    };
+    let name = format!("ControlSet{:03}", number.ok_or_else(|| lacks("does not name its control set"))?);
+    match hive.subkeys(&name)? {
+        Some(_) => Ok(name),
+        None => Err(lacks(&format!("does not have its {name}"))),
     }
 }
 
@@ -149,7 +176,7 @@ mod tests {
     fn an_image_that_does_not_fit_the_definition_is_refused_by_name() {
         let of_state = |state, in_setup| {
             let (software, system) = hives(state, in_setup);
-            of(&software, &system).unwrap()
+            Release::of(&software, &system).unwrap()
         };
         let good = of_state(Some(GENERALIZED[0]), 1);
         assert_eq!((good.build, good.revision, good.edition.as_str()), (20348, 2700, "ServerStandardCore"));
@@ -176,11 +203,23 @@ mod tests {
         for name in ["ProductName", "EditionID", "CurrentBuildNumber", "UBR"] {
             let (mut software, system) = hives(None, 1);
             software.remove_value(CURRENT_VERSION, name).unwrap();
-            let error = of(&software, &system).unwrap_err();
+            let error = Release::of(&software, &system).unwrap_err();
             assert!(error.message().contains(name), "{error}");
         }
         let (mut software, system) = hives(None, 1);
         software.set(CURRENT_VERSION, "CurrentBuildNumber", &Value::String("x".into())).unwrap();
-        assert!(of(&software, &system).is_err());
+        assert!(Release::of(&software, &system).is_err());
+    }
+
+    #[test]
+    fn the_control_set_is_that_which_the_hive_names_and_has() {
+        let mut hive = Hive::new("ROOT", 0);
+        assert!(control_set(&hive).unwrap_err().message().contains("does not name"));
+        hive.set("Select", "Current", &Value::Dword(0)).unwrap();
+        assert!(control_set(&hive).unwrap_err().message().contains("does not name"));
+        hive.set("Select", "Current", &Value::Dword(2)).unwrap();
+        assert!(control_set(&hive).unwrap_err().message().contains("does not have its ControlSet002"));
+        hive.create_key(r"ControlSet002\Services").unwrap();
+        assert_eq!(control_set(&hive).unwrap(), "ControlSet002");
     }
 }

@@ -1,5 +1,6 @@
 //! What the layers change in the registry.
 
+use crate::base::windows::control_set;
 use crate::definition::plan::ImagePlan;
 use crate::definition::windows::path_value;
 use crate::definition::windows::registry::{CURRENT_CONTROL_SET, Hive as Name, RegistryData};
@@ -29,21 +30,6 @@ pub(super) fn apply(plan: &ImagePlan, name: Name, hive: &mut Hive) -> Result<()>
         }
     }
     Ok(())
-}
-
-/// The control set that Windows starts with: `ControlSet001`.
-pub(super) fn control_set(hive: &Hive) -> Result<String> {
-    let current = hive.value("Select", "Current")?;
-    let number = current.as_ref().and_then(Value::number).filter(|number| (1..1000).contains(number));
-    let lacks = |what: &str| {
-        Error::new(ErrorKind::Archive, format!("the registry {what}, as that of Windows does"))
-            .help("take an image of Windows Server")
-    };
-    let name = format!("ControlSet{:03}", number.ok_or_else(|| lacks("does not name its control set"))?);
-    match hive.subkeys(&name)? {
-        Some(_) => Ok(name),
-        None => Err(lacks(&format!("does not have its {name}"))),
-    }
 }
 
 /// Puts folders behind those that the base has, each once.
@@ -93,17 +79,5 @@ mod tests {
         }
         let new = r"%SystemRoot%;C:\Windows\System32\;C:\k;C:\Program Files\containerd";
         assert_eq!(hive.value("Environment", "Path").unwrap(), Some(Value::ExpandString(new.to_owned())));
-    }
-
-    #[test]
-    fn the_control_set_is_that_which_the_hive_names_and_has() {
-        let mut hive = Hive::new("ROOT", 0);
-        assert!(control_set(&hive).unwrap_err().message().contains("does not name"));
-        hive.set("Select", "Current", &Value::Dword(0)).unwrap();
-        assert!(control_set(&hive).unwrap_err().message().contains("does not name"));
-        hive.set("Select", "Current", &Value::Dword(2)).unwrap();
-        assert!(control_set(&hive).unwrap_err().message().contains("does not have its ControlSet002"));
-        hive.create_key(r"ControlSet002\Services").unwrap();
-        assert_eq!(control_set(&hive).unwrap(), "ControlSet002");
     }
 }

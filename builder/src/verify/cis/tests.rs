@@ -59,8 +59,13 @@ fn put(subject: &mut Subject, path: &str, mode: u32, bytes: &[u8]) {
 
 /// A node with the files of Kiln's layers, and modules that some rules forbid.
 fn node(has_cis: bool) -> Subject {
-    let mut subject =
-        Subject { tree: Tree::default(), arch: Arch::Amd64, command_lines: Vec::new(), vouched: Vec::new() };
+    let mut subject = Subject {
+        tree: Tree::default(),
+        arch: Arch::Amd64,
+        command_lines: Vec::new(),
+        vouched: Vec::new(),
+        windows: None,
+    };
     let config_dir =
         b"[Service]\nEnvironment=\"KUBELET_CONFIG_DIR_ARGS=--config-dir=/etc/kubernetes/kubelet.conf.d\"\n";
     let units = "usr/lib/systemd/system/kubelet.service";
@@ -225,8 +230,13 @@ fn the_layer_of_auditd_meets_rules_and_misses_those_that_it_leaves() {
 
 #[test]
 fn what_no_file_tells_is_never_passed_and_an_accepted_finding_is_exempt() {
-    let empty =
-        Subject { tree: Tree::default(), arch: Arch::Amd64, command_lines: Vec::new(), vouched: Vec::new() };
+    let empty = Subject {
+        tree: Tree::default(),
+        arch: Arch::Amd64,
+        command_lines: Vec::new(),
+        vouched: Vec::new(),
+        windows: None,
+    };
     let all = answers(&empty, &[]);
     for id in
         ["k8s-4.2.1", "k8s-4.2.3", "linux-1.1.6", "linux-2.2.4", "linux-5.1.2", "linux-5.2.10", "linux-3.4.1"]

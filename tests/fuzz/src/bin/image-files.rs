@@ -46,7 +46,8 @@ fuzz_target!(|bytes: &[u8]| {
         tree.insert(path, Entry::file(Body::inline(content), 0o644));
     }
     tree.complete();
-    let subject = Subject { tree, arch: Arch::Amd64, command_lines: Vec::new(), vouched: Vec::new() };
+    let (command_lines, vouched) = (Vec::new(), Vec::new());
+    let subject = Subject { tree, arch: Arch::Amd64, command_lines, vouched, windows: None };
     let _ = verify(&subject, &[]);
     let _ = cis::answers(&subject, &[]);
 });

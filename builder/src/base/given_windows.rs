@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::Component;
+use super::Component;
 use crate::definition::plan::{Checksum, WindowsBasePlan};
 use crate::digest::Digest;
 use crate::purl;
@@ -75,7 +75,7 @@ impl LockedWindows {
     }
 
     /// For the SBOM.
-    pub(in crate::base) fn component(&self) -> Component {
+    pub(super) fn component(&self) -> Component {
         let version = format!("10.0.{}", self.version());
         Component {
             purl: purl::generic("windows", &version),
