@@ -126,6 +126,7 @@ impl Base for Windows {
     }
 
     fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content> {
+        job.layers.begin();
         let locked = locked_of(locked)?;
         let _step = job.progress.step(&format!("reading {}", locked.windows));
         let wim = wim(&locked.sha256, &locked.windows, job.store, job.scratch)?;
