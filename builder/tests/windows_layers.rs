@@ -126,6 +126,15 @@ fn layers_for_windows_become_one_archive_the_same_each_time() {
     let plan = said(&kiln(here, &["plan", "images/node.toml"]));
     assert!(plan.contains("base     Windows Server 2022, build 20348.1129 or a newer patch"), "{plan}");
 
+    for line in [
+        "           services     containerd",
+        "           registry     1 value",
+        r"           path         C:\k",
+        "           features     Containers",
+    ] {
+        assert!(plan.lines().any(|said| said == line), "{line}: {plan}");
+    }
+
     let zip = build(here, "out");
     let files = unpacked(&zip, &here.join("unpacked"));
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
@@ -542,9 +551,13 @@ fn lookalike_nodes_of_every_release_are_built_from_archives_laid_out_as_upstream
         let commands = set["registry"].as_array().unwrap().iter();
         let commands = commands.filter(|value| value["name"] == "ImagePath");
         for command in commands.map(|value| value["data"].as_str().unwrap()) {
-            let program = command.trim_start_matches('"').split(".exe").next().unwrap();
-            let path = format!("files/{}.exe", program.strip_prefix(r"C:\").unwrap().replace('\\', "/"));
-            assert!(files.contains_key(&path), "{release}: no program of the service {command}");
+            // Behind the last program are its arguments.
+            let (programs, _) = command.rsplit_once(".exe").unwrap();
+            let programs = programs.split(".exe").map(|before| before.rsplit_once(r"C:\"));
+            for program in programs.map(|program| program.unwrap().1) {
+                let path = format!("files/{}.exe", program.replace('\\', "/"));
+                assert!(files.contains_key(&path), "{release}: no program {path} of the service {command}");
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{Open, Terminal, earlier_lock, resolve};
 use crate::base::{self, Firmware};
 use crate::cli::PlanArgs;
 use crate::definition::plan::{BasePlan, Choice, ImagePlan, LayerPlan, Origin};
+use crate::definition::windows::WindowsPlan;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::kernel_module;
@@ -133,6 +134,31 @@ fn base_line(base: &BasePlan) -> String {
     }
 }
 
+/// What a layer changes on Windows besides files: what, and which.
+fn changes(windows: &WindowsPlan) -> Vec<(&'static str, String)> {
+    let values = match windows.registry.len() {
+        0 => String::new(),
+        1 => "1 value".to_owned(),
+        count => format!("{count} values"),
+    };
+    let services: Vec<&str> = windows.services.iter().map(|service| service.name.as_str()).collect();
+    let rules: Vec<String> = windows
+        .firewall
+        .iter()
+        .map(|rule| format!("{} ({})", rule.name, rule.ports.join(", ")))
+        .collect();
+    let variables: Vec<&str> = windows.environment.keys().map(String::as_str).collect();
+    let changes = [
+        ("registry", values),
+        ("services", services.join(", ")),
+        ("firewall", rules.join(", ")),
+        ("path", windows.path.join(", ")),
+        ("environment", variables.join(", ")),
+        ("features", windows.features.join(", ")),
+    ];
+    changes.into_iter().filter(|(_, names)| !names.is_empty()).collect()
+}
+
 fn text(shown: &Summary<'_>) -> String {
     let plan = shown.plan;
     let mut lines = vec![
@@ -161,6 +187,8 @@ fn text(shown: &Summary<'_>) -> String {
             };
             lines.push(format!("           {:<12} {origin}", artifact.name));
         }
+        let changes = layer.windows.as_ref().map(changes).unwrap_or_default();
+        lines.extend(changes.into_iter().map(|(what, names)| format!("           {what:<12} {names}")));
     }
     lines.extend(plan.preload.iter().map(|image| format!("preload  {}", image.reference)));
     lines.push(format!("outputs  {}", plan.outputs.join(", ")));
