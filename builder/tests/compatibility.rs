@@ -396,7 +396,7 @@ fn rules(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .skip(1)
 }
 
-/// Whether it refuses images for Linux; tests/windows_layers.rs has the others.
+/// Whether it refuses images for Linux; tests/windows/layers.rs has the others.
 fn refuses(rule: &str) -> bool {
     !rule.contains("windows = ")
         && rule.lines().any(|line| line.starts_with("needs") || line.starts_with("excludes"))

@@ -207,7 +207,7 @@ fn every_shipped_definition_resolves_on_every_architecture_it_names() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if name.starts_with("windows-") && name.ends_with(".toml") {
-            // Kubernetes has no programs for Windows on arm64; tests/windows_layers.rs tries versions.
+            // Kubernetes has no programs for Windows on arm64; tests/windows/layers.rs tries versions.
             registry::load(&path, &[], None).unwrap();
         } else if path.extension().is_some_and(|extension| extension == "toml") {
             for sets in [

@@ -4,5 +4,6 @@
 mod bake;
 mod hive;
 mod hostile;
+mod layers;
 mod lookalike;
 mod tools;

@@ -1,5 +1,5 @@
-//! Layers for Windows, from a definition to the archive that a Windows takes. No Windows is asked here: the
-//! archive is read by other programs, and the installer by a parser of its language.
+//! Layers for Windows, from a definition to the archive that a Windows takes: it is read by other programs, and
+//! the installer by a parser of its language.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,9 +8,13 @@ use std::process::{Command, Output};
 
 use kiln::definition::plan::{Checksum, ImagePlan, Origin};
 use kiln::definition::windows::WindowsPlan;
+use kiln::definition::windows::registry::RegistryData;
 use kiln::digest::Digest;
 use kiln::registry;
 use serde_json::Value;
+
+use crate::lookalike::{self, PROGRAMS, SERVER_2022};
+use crate::tools::{have, run};
 
 const IMAGE: &str = r#"schema = 1
 name = "node"
@@ -560,4 +564,72 @@ fn lookalike_nodes_of_every_release_are_built_from_archives_laid_out_as_upstream
             }
         }
     }
+}
+
+/// The programs and the base are stand-ins; the layers, their values and the checks are those that users get.
+#[test]
+fn lookalike_the_shipped_image_is_baked_and_verified() {
+    let test = "lookalike_the_shipped_image_is_baked_and_verified";
+    if !have(test, &PROGRAMS) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    lookalike::wim(here, SERVER_2022);
+    let more = ["windows-kube-proxy", "windows-gmsa", "windows-openssh"];
+    let plan = shipped("2022", &more, &[]);
+    mirror(std::slice::from_ref(&plan), &here.join("mirror"), &here.join("scratch"));
+    fs::write(here.join("firstboot.exe"), program("firstboot")).unwrap();
+    let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/windows-2022.toml");
+    let sets = [
+        layers_set(&more),
+        format!("base.windows=\"{}\"", here.join("install.wim").display()),
+        "base.edition=\"ServerStandardCore\"".to_owned(),
+        "outputs=[\"wim\", \"windows-layers\"]".to_owned(),
+    ];
+    let mirror = format!("https://={}", here.join("mirror").display());
+    let mut arguments = vec!["build", image.to_str().unwrap(), "--mirror", &mirror];
+    arguments.extend(["--firstboot", "firstboot.exe", "--output-dir", "out"]);
+    arguments.extend(sets.iter().flat_map(|set| ["--set", set]));
+    let built = kiln(here, &arguments);
+    assert!(built.status.success(), "{}", said(&built));
+
+    let out = here.join("out");
+    let config = ["SYSTEM", "SOFTWARE"].map(|hive| format!("/Windows/System32/config/{hive}"));
+    let extract = ["extract", "windows-2022.wim", "1", &config[0], &config[1], "--dest-dir=."];
+    run("wimlib-imagex", &extract, &out);
+    let values = plan
+        .layers
+        .iter()
+        .filter_map(|layer| layer.windows.as_ref())
+        .flat_map(WindowsPlan::values);
+    let mut seen = 0;
+    for value in values {
+        let text = match &value.data {
+            RegistryData::Sz(text) | RegistryData::ExpandSz(text) => text.clone(),
+            RegistryData::Dword(number) => number.to_string(),
+            // hivexget writes them in other forms: the bytes are read in builder/tests/windows/hive.rs.
+            _ => continue,
+        };
+        let key = format!("\\{}", value.key.replacen("CurrentControlSet", "ControlSet001", 1));
+        let name = if value.name.is_empty() { "@" } else { &value.name };
+        let found = run("hivexget", &[value.hive.name(), &key, name], &out);
+        assert_eq!(found.trim_end_matches('\n'), text, "{}", value.title());
+        seen += 1;
+    }
+    assert!(seen > 120, "{seen} values");
+    let verified = kiln(here, &["verify", "out/windows-2022.wim"]);
+    assert!(verified.status.success(), "{}", said(&verified));
+    let files = unpacked(&out.join("windows-2022-windows-layers.zip"), &out.join("unpacked"));
+    let set: Value = serde_json::from_slice(&files["layers.json"]).unwrap();
+    assert_eq!((&set["build"], &set["least_revision"]), (&20_348.into(), &1129.into()));
+}
+
+#[test]
+fn the_answer_file_is_well_formed_and_for_one_pass() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../layers/windows-features-unattend/Unattend.xml");
+    let script = "import sys,xml.etree.ElementTree as E\nn='{urn:schemas-microsoft-com:unattend}'\n\
+                  r=E.parse(sys.argv[1]).getroot()\nprint(r.tag==n+'unattend',[s.get('pass') for s in r.findall(n+'settings')])";
+    let said = run("python3", &["-c", script, file.to_str().unwrap()], Path::new("/"));
+    assert_eq!(said.trim_end(), "True ['specialize']");
 }
