@@ -116,7 +116,7 @@ fn lookalike_windows_becomes_a_wim_and_disks_that_others_read() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     lookalike::wim(here, SERVER_2022);
-    definition(here, "install.wim", "'wim', 'raw', 'qcow2', 'vhd', 'vhdx', 'vmdk'");
+    definition(here, "install.wim", "'wim', 'raw', 'qcow2', 'vhd', 'vhdx', 'vmdk', 'ova'");
     let text = fs::read_to_string(here.join("win.toml")).unwrap();
     fs::write(here.join("win.toml"), text.replace("build =", "edition = 'ServerStandardCore'\nbuild ="))
         .unwrap();
@@ -129,6 +129,7 @@ fn lookalike_windows_becomes_a_wim_and_disks_that_others_read() {
     let out = here.join("out");
     judge_wim(&out);
     judge_disk(&out);
+    judge_ova(&out);
     for image in ["out/win.wim", "out/win.raw", "out/win.qcow2", "out/win.vhdx"] {
         let output = kiln(here, &["verify", image, "--json"]);
         let said = String::from_utf8_lossy(&output.stdout);
@@ -153,6 +154,13 @@ fn lookalike_windows_becomes_a_wim_and_disks_that_others_read() {
         // A VHD's disk is as long as a geometry, and zeros behind it.
         let (raw, again) = (fs::read(out.join("win.raw")).unwrap(), fs::read(out.join("again.raw")).unwrap());
         assert!(raw[..raw.len() - (1 << 20)] == again[..raw.len() - (1 << 20)], "{name}");
+    }
+}
+
+fn judge_ova(out: &Path) {
+    let descriptor = run("tar", &["-xOf", "win.ova", "win.ovf"], out);
+    for part in ["vmw:osType=\"windows2019srv_64Guest\"", ">lsilogicsas<", ">E1000e<", "vmw:value=\"efi\""] {
+        assert!(descriptor.contains(part), "{part}: {descriptor}");
     }
 }
 
@@ -308,4 +316,32 @@ fn lookalike_disks_become_the_same_wim_whatever_holds_them() {
         lists.push(list.lines().filter(same).map(str::to_owned).collect::<Vec<_>>());
     }
     assert!(lists.windows(2).all(|pair| pair[0] == pair[1]), "{:#?}", lists);
+}
+
+#[test]
+fn lookalike_windows_that_does_not_fit_its_partition_is_told_what_to_set() {
+    let test = "lookalike_windows_that_does_not_fit_its_partition_is_told_what_to_set";
+    if !have(test, &PROGRAMS) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    lookalike::wim(here, SERVER_2022);
+    run("wimlib-imagex", &["export", "install.wim", "2", "x.wim"], here);
+    // Nothing compresses this.
+    let mut state = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    });
+    fs::write(here.join("large"), noise.take(80 << 20).collect::<Vec<u8>>()).unwrap();
+    run("wimlib-imagex", &["update", "x.wim", "1", "--command", "add 'large' '/large'"], here);
+    definition(here, "x.wim", "'raw'");
+    done(here, &["lock", "win.toml"]);
+    for (size, says) in [("64MiB", "No space left"), ("32MiB", "disk.windows of 33554432 bytes")] {
+        let output = kiln(here, &["build", "win.toml", "--set", &format!("disk.windows={size}")]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(says), "{said}");
+        assert!(said.contains("help: set disk.windows to"), "{said}");
+    }
 }

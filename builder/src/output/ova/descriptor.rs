@@ -14,6 +14,40 @@ pub(super) enum Firmware {
     Bios,
 }
 
+/// What runs in the machine: devices of which it has drivers by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Guest {
+    /// Any Linux.
+    Linux,
+    /// Windows Server, by the newest name that the oldest hardware knows. VMware's own devices have drivers
+    /// only once VMware Tools are there.
+    Windows,
+}
+
+impl Guest {
+    /// The kind of operating system: its number (CIM_OperatingSystem.OSType), and VMware's name.
+    const fn system(self) -> (u32, &'static str) {
+        match self {
+            Self::Linux => (101, "other3xLinux64Guest"),
+            Self::Windows => (112, "windows2019srv_64Guest"),
+        }
+    }
+
+    const fn disk_controller(self) -> &'static str {
+        match self {
+            Self::Linux => "VirtualSCSI",
+            Self::Windows => "lsilogicsas",
+        }
+    }
+
+    const fn network_card(self) -> &'static str {
+        match self {
+            Self::Linux => "VmxNet3",
+            Self::Windows => "E1000e",
+        }
+    }
+}
+
 /// The values of a descriptor.
 #[derive(Debug)]
 pub(super) struct Machine<'a> {
@@ -29,6 +63,7 @@ pub(super) struct Machine<'a> {
     pub memory: u32,
     pub hardware_version: u32,
     pub firmware: Firmware,
+    pub guest: Guest,
 }
 
 /// The properties that the agent reads from the environment of a machine, with their labels.
@@ -49,7 +84,9 @@ mod resource {
 
 /// The descriptor. Names of images are made of letters, digits, dots, `-` and `_`, so nothing is escaped.
 pub(super) fn text(machine: &Machine<'_>) -> String {
-    let &Machine { name, disk, size, capacity, cpus, memory, hardware_version, firmware } = machine;
+    let &Machine { name, disk, size, capacity, cpus, memory, hardware_version, firmware, guest } = machine;
+    let (system, system_name) = guest.system();
+    let card = guest.network_card();
     let firmware = match firmware {
         Firmware::Efi => "efi",
         Firmware::Bios => "bios",
@@ -76,7 +113,7 @@ pub(super) fn text(machine: &Machine<'_>) -> String {
             ("Description", "SCSI Controller"),
             ("ElementName", "SCSI Controller 0"),
             ("InstanceID", "3"),
-            ("ResourceSubType", "VirtualSCSI"),
+            ("ResourceSubType", guest.disk_controller()),
             ("ResourceType", &resource::SCSI.to_string()),
         ]),
         item(&[
@@ -91,10 +128,10 @@ pub(super) fn text(machine: &Machine<'_>) -> String {
             ("AddressOnParent", "7"),
             ("AutomaticAllocation", "true"),
             ("Connection", "VM Network"),
-            ("Description", "VmxNet3 ethernet adapter on \"VM Network\""),
+            ("Description", &format!("{card} ethernet adapter on \"VM Network\"")),
             ("ElementName", "Ethernet 1"),
             ("InstanceID", "5"),
-            ("ResourceSubType", "VmxNet3"),
+            ("ResourceSubType", card),
             ("ResourceType", &resource::ETHERNET.to_string()),
         ]),
     ]
@@ -134,7 +171,7 @@ pub(super) fn text(machine: &Machine<'_>) -> String {
   <VirtualSystem ovf:id="{name}">
     <Info>A Kubernetes node</Info>
     <Name>{name}</Name>
-    <OperatingSystemSection ovf:id="101" vmw:osType="other3xLinux64Guest">
+    <OperatingSystemSection ovf:id="{system}" vmw:osType="{system_name}">
       <Info>The kind of installed guest operating system</Info>
     </OperatingSystemSection>
     <VirtualHardwareSection ovf:transport="com.vmware.guestInfo">

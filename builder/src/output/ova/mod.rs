@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::tar_file::Member;
 use crate::output::{Output, OutputFile, Writer};
 use crate::part::Parts;
-use descriptor::{Firmware, Machine};
+use descriptor::{Firmware, Guest, Machine};
 
 pub(super) const OUTPUT: Output = Output::new::<Ova>(
     "ova",
@@ -72,6 +72,7 @@ impl Writer for Ova {
             memory: self.memory,
             hardware_version: self.hardware_version,
             firmware: self.firmware,
+            guest: if parts.image.windows().is_some() { Guest::Windows } else { Guest::Linux },
         });
         let digests = manifest_text(&[(&ovf, Digest::of(descriptor.as_bytes())), (&disk, made.digest)]);
 
@@ -130,6 +131,9 @@ impl Ova {
         };
         if image.plan.arch != Arch::Amd64 {
             return error("vSphere's machines are amd64", "leave out the output ova for this architecture");
+        }
+        if image.windows().is_some() && self.firmware == Firmware::Bios {
+            return error("this Windows boots by UEFI", "leave out output.ova.firmware");
         }
         Ok(())
     }
