@@ -95,6 +95,11 @@ fn windows(subject: &Subject) -> Option<&Windows> {
     subject.windows.as_ref()
 }
 
+/// The same, if it is a node's.
+fn node(subject: &Subject) -> Option<&Windows> {
+    windows(subject).filter(|windows| windows.is_node())
+}
+
 fn state(subject: &Subject, findings: &mut Findings<'_>) {
     let Some(windows) = windows(subject) else { return };
     if !windows.release.is_generalized() {
@@ -141,10 +146,8 @@ fn services(subject: &Subject, findings: &mut Findings<'_>) {
             findings.add(format!("the service {name}"), format!("its program C:\\{program} is missing"));
         }
     }
-    for name in ["kubelet", "containerd"] {
-        if windows.service(name, "ImagePath").is_none() {
-            findings.add(format!("the service {name}"), "it is missing");
-        }
+    if windows.is_node() && windows.service("containerd", "ImagePath").is_none() {
+        findings.add("the service containerd", "it is missing");
     }
     if windows
         .service("containerd", "Start")
@@ -165,7 +168,7 @@ fn program(command: &str) -> Option<&str> {
 }
 
 fn runtime(subject: &Subject, findings: &mut Findings<'_>) {
-    let Some(windows) = windows(subject) else { return };
+    let Some(windows) = node(subject) else { return };
     let title = format!("C:\\{RUNTIME_CONFIG}");
     let Some(config) = &windows.runtime else { return findings.add(title, "it is missing") };
     let names_sandbox = |line: &str| {
@@ -178,7 +181,7 @@ fn runtime(subject: &Subject, findings: &mut Findings<'_>) {
 }
 
 fn kubelet(subject: &Subject, findings: &mut Findings<'_>) {
-    let Some(windows) = windows(subject) else { return };
+    let Some(windows) = node(subject) else { return };
     let rules = windows.system.values(&format!("{}\\{FIREWALL_RULES}", windows.control_set));
     let opens = |value: &Value| {
         let text = value.text().unwrap_or_default();

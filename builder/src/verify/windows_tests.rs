@@ -89,8 +89,11 @@ fn every_planted_fault_of_windows_is_found_by_its_check_alone() {
             let command = Value::String(r"C:\k\gone.exe -x".to_owned());
             windows.system.set(r"ControlSet001\Services\x", "ImagePath", &command).unwrap();
         }),
-        ("windows-service", "the service kubelet: it is missing", |windows| {
-            windows.system.remove_value(r"ControlSet001\Services\kubelet", "ImagePath").unwrap();
+        ("windows-service", "the service containerd: it is missing", |windows| {
+            let key = r"ControlSet001\Services\containerd";
+            for name in ["ImagePath", "Start"] {
+                windows.system.remove_value(key, name).unwrap();
+            }
         }),
         ("windows-service", "does not start by itself", |windows| {
             windows
@@ -136,6 +139,18 @@ fn every_planted_fault_of_windows_is_found_by_its_check_alone() {
     for row in CHECKS {
         assert!(faults.iter().any(|(check, ..)| *check == row.name), "{} has no fault here", row.name);
     }
+}
+
+#[test]
+fn an_image_without_a_kubelet_is_not_asked_for_what_a_node_needs() {
+    let mut subject = healthy("20348", 1);
+    let windows = subject.windows.as_mut().unwrap();
+    for (name, value) in [("kubelet", "ImagePath"), ("containerd", "ImagePath"), ("containerd", "Start")] {
+        windows.system.remove_value(&format!("ControlSet001\\Services\\{name}"), value).unwrap();
+    }
+    (windows.files, windows.runtime) = (Files::named(&[]), None);
+    assert_eq!(verify(&subject, &[]), []);
+    assert!(!subject.is_node());
 }
 
 #[test]
