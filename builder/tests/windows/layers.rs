@@ -1,5 +1,5 @@
-//! Layers for Windows, from a definition to the archive that a Windows takes: it is read by other programs, and
-//! the installer by a parser of its language.
+//! Layers for Windows, from a definition to the archive that a Windows takes: it is read by other programs,
+//! and the installer by a parser of its language.
 
 use std::collections::BTreeMap;
 use std::fs;
