@@ -41,7 +41,12 @@ pub fn holds(when: &When, variables: &Variables) -> Result<bool, (String, String
     match unknown {
         None => Ok(true),
         Some(name) => {
-            let help = suggestion(name, variables.keys().map(String::as_str));
+            let help = match name.as_str() {
+                "windows" | "windows-build" => {
+                    "say which Windows it is: release = \"2022\" in [base]".to_owned()
+                }
+                _ => suggestion(name, variables.keys().map(String::as_str)),
+            };
             Err((name.clone(), format!("unknown variable \"{name}\" in a condition"), help))
         }
     }
@@ -91,6 +96,7 @@ mod tests {
         assert!(check("arch", ">=2").unwrap_err().1.contains("not a version"));
         assert!(check("containerd", ">=x").is_err());
         assert!(check("contanerd", ">=2").unwrap_err().2.contains("containerd"));
+        assert!(check("windows", "2022").unwrap_err().2.contains("release = \"2022\" in [base]"));
         let both = |runtime: &str| {
             let when = When::from([("crio".into(), ">=1".into()), ("arch".into(), runtime.into())]);
             holds(&when, &variables)

@@ -1,4 +1,4 @@
-//! An archive as it arrives: packed or plain, tar or Debian package.
+//! An archive as it arrives: packed or plain, tar, zip or Debian package.
 #![no_main]
 
 use kiln::archive;
