@@ -44,6 +44,9 @@ pub struct WindowsImage {
 /// [`ErrorKind::Archive`] if the image is broken; [`ErrorKind::Definition`] if a layer cannot be in it.
 pub(super) fn make(image: &Image<'_>, work: &Work<'_>, release: &WindowsRelease) -> Result<WindowsImage> {
     work.record_tool("wimlib-imagex", &wim::version()?);
+    // Archives may hold what no layer can write by itself.
+    names::check_all(image.tree().entries.keys().map(String::as_str))
+        .map_err(|(message, help)| Error::new(ErrorKind::Definition, message).help(help))?;
     let path = work.scratch.join("windows.wim");
     let base = Wim { path: &release.wim, title: &release.title };
     {

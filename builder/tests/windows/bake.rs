@@ -345,3 +345,39 @@ fn lookalike_windows_that_does_not_fit_its_partition_is_told_what_to_set() {
         assert!(said.contains("help: set disk.windows to"), "{said}");
     }
 }
+
+#[test]
+fn lookalike_windows_takes_no_archive_with_names_that_it_cannot_have() {
+    let test = "lookalike_windows_takes_no_archive_with_names_that_it_cannot_have";
+    if !have(test, &PROGRAMS) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    lookalike::wim(here, SERVER_2022);
+    run("wimlib-imagex", &["export", "install.wim", "2", "x.wim"], here);
+    definition(here, "x.wim", "'wim'");
+    let node = here.join("node/layer.toml");
+    let layer = fs::read_to_string(&node).unwrap();
+    for (names, says) in [(["aux.txt", "b"], "aux.txt"), (["Same", "same"], "case"), (["dot.", "b"], "dot.")]
+    {
+        for name in names {
+            fs::write(here.join(name), name).unwrap();
+        }
+        run("tar", &["-cf", "tools.tar", names[0], names[1]], here);
+        let artifact = format!(
+            "[[artifact]]\nname = 'tools'\nversion = '1'\nurl = 'file://{}/tools.tar'\nchecksum = 'unpublished'\n\
+             archive = {{ into = 'C:\\tools' }}\n",
+            here.display()
+        );
+        fs::write(&node, format!("{layer}{artifact}")).unwrap();
+        let _ = fs::remove_file(here.join("win.lock"));
+        done(here, &["lock", "win.toml"]);
+        let output = kiln(here, &["build", "win.toml"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains(says) && said.contains("help:"),
+            "{names:?}: {said}"
+        );
+    }
+}
