@@ -13,7 +13,7 @@ pub mod machine;
 pub mod network;
 pub mod resources;
 pub mod root;
-mod smbios;
+pub mod smbios;
 pub mod vmware;
 
 #[cfg(target_os = "linux")]

@@ -10,7 +10,7 @@ pub(in crate::host) fn shown(bytes: &[u8]) -> Option<String> {
 
 /// The strings behind the formatted part of a structure: each ends with a NUL, the last with two (DSP0134,
 /// section 6.1.3). A truncated structure has the strings that are there.
-pub(in crate::host) fn strings(structure: &[u8]) -> Vec<Vec<u8>> {
+pub fn strings(structure: &[u8]) -> Vec<Vec<u8>> {
     let formatted = structure.get(1).map_or(4, |length| usize::from(*length).max(4));
     let area = structure.get(formatted..).unwrap_or_default();
     area.split(|byte| *byte == 0)

@@ -1,7 +1,7 @@
 //! A structure of the firmware's tables with strings in it, and the credential that one of them may be.
 #![no_main]
 
-use firstboot::evidence::smbios;
+use firstboot::host::smbios;
 use firstboot::locations::credential;
 use libfuzzer_sys::fuzz_target;
 
