@@ -87,6 +87,11 @@ pub const IN_KUBELET_REMOVE: [&str; 4] = ["docker", "rm", "--force", "--volumes"
 /// Its socket.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
+/// Pipes of runtimes on Windows, and the services behind them
+/// (`cmd/kubeadm/app/constants/constants_windows.go`). The first is the default.
+pub const PIPES: [(&str, &str); 2] =
+    [("//./pipe/containerd-containerd", "containerd"), ("//./pipe/cri-dockerd", "cri-docker")];
+
 const CONTAINERD: Runtime = Runtime {
     name: "containerd",
     cri: Endpoint {

@@ -68,6 +68,13 @@ impl ErrorKind {
         self.row().1
     }
 
+    /// Whether trying again cannot help. Units of systemd list the codes of these kinds.
+    #[cfg(any(windows, test))]
+    pub fn is_final(self) -> bool {
+        use ErrorKind::{Config, Credential, Host, Internal, Preflight, Refused, Untrusted, Usage};
+        matches!(self, Internal | Preflight | Config | Untrusted | Credential | Refused | Host | Usage)
+    }
+
     /// The word in machine-readable output.
     pub fn word(self) -> &'static str {
         self.row().2
@@ -222,11 +229,12 @@ mod tests {
     fn the_unit_tries_again_what_the_documentation_says_and_its_pauses_grow() {
         let page = include_str!("../../docs/firstboot.md");
         let final_codes = in_unit("RestartPreventExitStatus");
-        for (_, code, word) in KINDS {
+        for (kind, code, word) in KINDS {
             let row = page.lines().find(|line| line.starts_with(&format!("| {code} | {word} |")));
             let is_tried_again = row.unwrap_or_else(|| panic!("no row for {word}")).ends_with("| yes |");
             let is_final = final_codes.split(' ').any(|other| other == code.to_string());
             assert_ne!(is_tried_again, is_final, "{word}");
+            assert_eq!(kind.is_final(), is_final, "{word}");
         }
         let number = |name| in_unit(name).parse::<u32>().unwrap();
         assert!(number("RestartMaxDelaySec") > number("RestartSec") && number("RestartSteps") > 0);

@@ -52,6 +52,8 @@ mod linux {
     /// Exists once the agent knows that the disk belongs to this machine. The kubelet's unit needs it.
     pub const KUBELET_PERMIT: &str = "/run/firstboot/kubelet-permit";
     pub const COMMAND_LINE: &str = "/proc/cmdline";
+    /// The scheme of the container runtime's socket.
+    pub const CRI_SCHEME: &str = "unix";
     pub const HOSTS: &str = "/etc/hosts";
 }
 
@@ -80,6 +82,14 @@ mod windows {
     pub const STATUS: &str = "/ProgramData/firstboot/boot/status.json";
     /// Exists once the agent knows that the disk belongs to this machine. The kubelet's unit needs it.
     pub const KUBELET_PERMIT: &str = "/ProgramData/firstboot/boot/kubelet-permit";
+    /// The scheme of the container runtime's pipe.
+    pub const CRI_SCHEME: &str = "npipe";
+    /// The kubelet, where the layer of that name puts it.
+    pub const KUBELET_PROGRAM: &str = r"C:\k\kubelet.exe";
+    /// The kubelet's log.
+    pub const KUBELET_LOG: &str = r"C:\var\log\kubelet\kubelet.log";
+    /// What the agent's service says.
+    pub const SERVICE_LOG: &str = "/var/log/firstboot/firstboot.log";
     /// Words that the kernel command line would have.
     pub const COMMAND_LINE: &str = "/ProgramData/firstboot/arguments";
     pub const HOSTS: &str = "/Windows/System32/drivers/etc/hosts";

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::workspace;
+use crate::{netns, workspace};
 
 /// The newest function that Rust asks of Windows, which wine before 9.0 lacks: random bytes of a library that
 /// every Windows since 7 has.
@@ -22,6 +22,8 @@ __declspec(dllexport) BOOL ProcessPrng(PBYTE bytes, SIZE_T length) { return Syst
 #[derive(Debug)]
 pub struct Windows {
     prefix: tempfile::TempDir,
+    /// The process in whose network namespace it is, if not in the test's own.
+    network: Option<String>,
 }
 
 /// What a program said, and how it ended.
@@ -36,6 +38,12 @@ pub struct Said {
 impl Windows {
     /// A new machine, without anything of the agent.
     pub fn new() -> Self {
+        Self::in_network(None)
+    }
+
+    /// A new machine in the network namespace of a process. All sockets of a machine are its wine server's,
+    /// which begins with its first program.
+    pub fn in_network(process: Option<&str>) -> Self {
         let prefix = workspace::scratch();
         // Nothing writes to the files of the template, but to those of the registry.
         let copy = |options: &str, name: &str| {
@@ -49,7 +57,7 @@ impl Windows {
         ["system.reg", "user.reg", "userdef.reg", ".update-timestamp"]
             .iter()
             .for_each(|name| copy("-a", name));
-        Self { prefix }
+        Self { prefix, network: process.map(str::to_owned) }
     }
 
     /// The file of the machine's absolute path without its drive.
@@ -83,18 +91,50 @@ impl Windows {
 
     /// A command that runs a program of Windows.
     pub fn program(&self, program: &Path) -> Command {
-        let mut command = wine(self.prefix.path());
+        let mut command = wine(self.prefix.path(), self.network.as_deref());
         command.arg(program);
         command
+    }
+
+    /// Runs a program of Windows with these words; it must succeed.
+    pub fn succeed(&self, program: &str, words: &[&str]) -> String {
+        let mut command = self.program(Path::new(program));
+        command.args(words);
+        let said = said(command);
+        assert_eq!(said.code, Some(0), "{program} {words:?}: {}", said.text);
+        said.text
+    }
+
+    /// The text of a value below HKEY_LOCAL_MACHINE, as `reg query` shows it; none if it is not there.
+    pub fn value(&self, key: &str, name: &str) -> Option<String> {
+        let mut command = self.program(Path::new("reg.exe"));
+        command.args(["query", &format!(r"HKLM\{key}"), "/v", name]);
+        let said = said(command);
+        let line = said.text.lines().find_map(|line| line.trim().strip_prefix(name))?.trim();
+        let (_kind, value) = line.split_once("    ")?;
+        Some(value.trim().to_owned())
+    }
+
+    /// Puts the stand-in for the kubelet where the layer of that name puts the kubelet.
+    pub fn install_kubelet(&self) {
+        let source = workspace::root().join("tests/stand-ins/kubelet.c");
+        let key = fs::read_to_string(&source).expect("the stand-in is in the checkout");
+        let folder = workspace::kept_as_made("windows-kubelet", &key, |folder| {
+            let program = folder.join("kubelet.exe");
+            let words = ["-O2", "-o"].map(AsRef::as_ref);
+            let files = [program.as_os_str(), source.as_os_str(), "-lws2_32".as_ref()];
+            workspace::output("x86_64-w64-mingw32-gcc", words.into_iter().chain(files));
+        });
+        for path in ["/k", "/var/log/kubelet"] {
+            fs::create_dir_all(self.path(path)).expect("the folder is the test's");
+        }
+        fs::copy(folder.join("kubelet.exe"), self.path("/k/kubelet.exe")).expect("the folder is the test's");
     }
 
     /// Sets a text of the registry below HKEY_LOCAL_MACHINE.
     pub fn set(&self, key: &str, name: &str, text: &str) {
         let key = format!(r"HKLM\{key}");
-        let mut command = self.program(Path::new("reg.exe"));
-        command.args(["add", &key, "/v", name, "/t", "REG_SZ", "/d", text, "/f"]);
-        let said = said(command);
-        assert_eq!(said.code, Some(0), "{}", said.text);
+        self.succeed("reg.exe", &["add", &key, "/v", name, "/t", "REG_SZ", "/d", text, "/f"]);
     }
 }
 
@@ -149,7 +189,7 @@ fn template() -> &'static Path {
     TEMPLATE.get_or_init(|| {
         let version = workspace::output(&loader().display().to_string(), ["--version"]);
         workspace::kept_as_made("wine", &version, |folder| {
-            let made = wine(folder).args(["wineboot", "--init"]).stderr(Stdio::null()).status();
+            let made = wine(folder, None).args(["wineboot", "--init"]).stderr(Stdio::null()).status();
             assert!(made.expect("wine starts").success(), "wine makes no prefix");
             let server = loader().with_file_name("wineserver");
             let ended = Command::new(server).env("WINEPREFIX", folder).arg("-w").status();
@@ -158,8 +198,11 @@ fn template() -> &'static Path {
     })
 }
 
-fn wine(prefix: &Path) -> Command {
-    let mut command = Command::new(loader());
+fn wine(prefix: &Path, network: Option<&str>) -> Command {
+    let mut command = match network {
+        Some(process) => netns::command_in(process, loader()),
+        None => Command::new(loader()),
+    };
     command
         .env("WINEPREFIX", prefix)
         .env("WINEDEBUG", "-all")

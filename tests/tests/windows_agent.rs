@@ -2,6 +2,7 @@
 //! does is not proven.
 
 use kiln_tests::wine::Windows;
+use kiln_tests::workspace;
 use serde_json::Value;
 
 /// The limit on the size of the agent, in bytes.
@@ -43,4 +44,33 @@ fn the_agent_is_small() {
     let machine = Windows::new();
     let size = std::fs::metadata(machine.agent(&[]).get_args().next().unwrap()).unwrap().len();
     assert!(size <= LARGEST, "{size} bytes");
+}
+
+#[test]
+fn the_agent_is_a_service_that_starts_at_boot_and_again_after_a_failure() {
+    const SERVICE: &str = r"SYSTEM\CurrentControlSet\Services\firstboot";
+    const SOURCE: &str = r"SYSTEM\CurrentControlSet\Services\EventLog\Application\firstboot";
+    let machine = Windows::new();
+    for _ in 0..2 {
+        let installed = machine.run(&["service", "install"]);
+        assert_eq!(installed.code, Some(0), "{}", installed.text);
+    }
+    let command_line = machine.value(SERVICE, "ImagePath").unwrap();
+    assert!(command_line.ends_with("firstboot.exe\" service run"), "{command_line}");
+    assert_eq!(machine.value(SERVICE, "Start").as_deref(), Some("0x2"));
+    assert!(machine.value(SOURCE, "EventMessageFile").unwrap().ends_with("EventLogMessages.dll"));
+    machine.succeed("net.exe", &["start", "firstboot"]);
+    let deadline = std::time::Instant::now() + workspace::patience(std::time::Duration::from_secs(60));
+    let log = loop {
+        let log = machine.text("/var/log/firstboot/firstboot.log").unwrap_or_default();
+        if log.contains("firstboot-verdict") {
+            break log;
+        }
+        assert!(std::time::Instant::now() < deadline, "{log}");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    };
+    assert!(log.contains("no-config"), "{log}");
+    assert_eq!(machine.run(&["service", "remove"]).code, Some(0));
+    assert_eq!((machine.value(SERVICE, "ImagePath"), machine.value(SOURCE, "TypesSupported")), (None, None));
+    assert_eq!(machine.run(&["service", "other"]).code, Some(64));
 }

@@ -5,6 +5,8 @@ pub mod explain;
 pub mod install;
 pub mod preflight;
 pub mod reset;
+#[cfg(windows)]
+pub mod service;
 pub mod status;
 pub mod validate;
 pub mod version;
@@ -32,6 +34,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter();
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
+    #[cfg(windows)]
+    if arguments.first().is_some_and(|word| word == "service") {
+        return service::main(&arguments[1..]).unwrap_or_else(|failure| fail(&failure, false));
+    }
     let json = arguments.iter().any(|argument| argument == "--json");
     match cli::parse(&program, arguments) {
         Ok(request) => print(&request),

@@ -13,7 +13,7 @@ use super::raw::{RawBootstrapToken, RawJoin, RawNode, RawTimeouts};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::kubernetes::token::Token;
 use crate::net::url;
-use crate::paths;
+use crate::paths::{self, CRI_SCHEME};
 
 /// Stands for every preflight check.
 const ALL_CHECKS: &str = "all";
@@ -220,24 +220,28 @@ fn node(
 fn cri_socket(text: &str, problems: &mut Problems, warnings: &mut Vec<String>) -> Option<String> {
     let path = "nodeRegistration.criSocket";
     match scheme(text) {
-        Some("unix") => (),
+        Some(CRI_SCHEME) => (),
         Some(scheme) => {
-            problems.invalid(path, text, &format!("only URL scheme \"unix\" is supported, got \"{scheme}\""));
+            problems.invalid(
+                path,
+                text,
+                &format!("only URL scheme \"{CRI_SCHEME}\" is supported, got \"{scheme}\""),
+            );
             return None;
         }
         None => warnings.push(format!(
             "Usage of CRI endpoints without URL scheme is deprecated. \
-             Automatically prepending scheme \"unix\" to the \"criSocket\" with value \"{}\"",
+             Automatically prepending scheme \"{CRI_SCHEME}\" to the \"criSocket\" with value \"{}\"",
             shown(text)
         )),
     }
-    let place = text.strip_prefix("unix:").unwrap_or(text);
+    let place = text.strip_prefix(CRI_SCHEME).and_then(|rest| rest.strip_prefix(':')).unwrap_or(text);
     let place = place.strip_prefix("//").unwrap_or(place);
     if !place.starts_with('/') {
         problems.invalid(path, text, "the socket must be an absolute path");
         return None;
     }
-    Some(format!("unix://{place}"))
+    Some(format!("{CRI_SCHEME}://{place}"))
 }
 
 /// Lower-cased, sorted, each once; `all` stands alone.

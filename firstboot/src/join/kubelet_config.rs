@@ -30,6 +30,8 @@ pub struct Defaults<'a> {
     pub cgroup_driver: Option<&'a str>,
     /// What the image proposes where nobody says anything, see [`crate::join::node_defaults`].
     pub proposed: Map<String, Value>,
+    /// The drive of the system (`C:`) of a machine with Windows.
+    pub drive: Option<&'a str>,
     /// The socket in this node's configuration; patches cannot change it (from 1.34 on).
     pub instance_socket: Option<&'a str>,
 }
@@ -48,6 +50,9 @@ pub fn configuration(
     }
     let mut document = with(base, over, &defaults.proposed);
     complete(&mut document, defaults);
+    if let Some(drive) = defaults.drive {
+        fit_windows(&mut document, drive);
+    }
     let mut document = patches::apply(document, patches)?;
     if let Some(socket) = defaults.instance_socket {
         document["containerRuntimeEndpoint"] = Value::from(socket);
@@ -94,6 +99,20 @@ fn complete(document: &mut Value, defaults: &Defaults<'_>) {
     if defaults.resolved_is_active {
         default(document, &["resolvConf"], json!(RESOLVED));
     }
+}
+
+/// What kubeadm from 1.23 on changes on Windows: paths get the drive of the system, because the kubelet may
+/// run on another one, and pods get no resolver of the host
+/// (`cmd/kubeadm/app/componentconfigs/kubelet_windows.go`).
+fn fit_windows(document: &mut Value, drive: &str) {
+    for path in ["/staticPodPath", "/authentication/x509/clientCAFile"] {
+        if let Some(Value::String(text)) = document.pointer_mut(path)
+            && text.starts_with('/')
+        {
+            text.insert_str(0, drive);
+        }
+    }
+    document["resolvConf"] = json!("");
 }
 
 /// Sets `value` at `path` if nothing is set there. To the kubelet, missing, null and an empty text or list
@@ -175,6 +194,19 @@ mod tests {
             "authentication": {"anonymous": {"enabled": true}, "webhook": {"enabled": true}, "x509": {"clientCAFile": "/etc/kubernetes/pki/ca.crt"}},
         });
         assert_eq!(configuration(&base, None, &defaults, &[]).unwrap(), expected);
+    }
+
+    #[test]
+    fn on_windows_paths_have_a_drive_and_pods_no_resolver_of_the_host() {
+        let base = json!({"resolvConf": "/run/systemd/resolve/resolv.conf", "staticPodPath": "/etc/kubernetes/manifests"});
+        let defaults = Defaults { drive: Some("C:"), ..Defaults::default() };
+        let made = configuration(&base, None, &defaults, &[]).unwrap();
+        assert_eq!(
+            (&made["staticPodPath"], made.pointer("/authentication/x509/clientCAFile"), &made["resolvConf"]),
+            (&json!("C:/etc/kubernetes/manifests"), Some(&json!("C:/etc/kubernetes/pki/ca.crt")), &json!(""))
+        );
+        let own = json!({"staticPodPath": "D:/pods"});
+        assert_eq!(configuration(&base, Some(&own), &defaults, &[]).unwrap()["staticPodPath"], "D:/pods");
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub mod image;
 pub mod jws;
 pub mod kubelet_config;
 pub mod kubelet_flags;
+#[cfg(any(windows, test))]
+pub mod kubelet_service;
 pub mod names;
 pub mod node_defaults;
 pub mod patches;

@@ -79,6 +79,8 @@ pub struct HostFacts {
     pub kubelet_version: Version,
     /// The service manager, which reads the kubelet's arguments.
     pub services: Services,
+    /// The drive of the system (`C:`) of a machine with Windows.
+    pub drive: Option<String>,
     /// Whether systemd-resolved runs.
     pub resolved_is_active: bool,
     /// The runtime's socket if the node config names none, see [`crate::host::cri::detect_socket`].
@@ -132,6 +134,7 @@ pub fn plan(config: &NodeConfig, cluster: &ClusterFacts, host: &HostFacts) -> Re
         dns_domain: cluster.dns_domain.as_deref(),
         certificates_dir: cluster.certificates_dir.as_deref(),
         resolved_is_active: host.resolved_is_active,
+        drive: host.drive.as_deref(),
         cgroup_driver: cgroup_driver(config, &features, host.runtime_cgroup_driver),
         proposed: node_defaults::applicable(
             &host.proposed,

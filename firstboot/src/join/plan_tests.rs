@@ -60,6 +60,7 @@ fn host(version: &str, patches: Vec<PatchFile>) -> HostFacts {
         hostname: "node1".to_owned(),
         kubelet_version: version.parse().unwrap(),
         services: Services::Systemd,
+        drive: None,
         resolved_is_active: true,
         runtime_cgroup_driver: None,
         cri_socket: CONTAINERD.to_owned(),

@@ -49,6 +49,28 @@ pub fn file(words: &[String]) -> String {
     text + "\"\n"
 }
 
+/// The words of such a file, as systemd reads them; none if it is another one.
+#[cfg(any(windows, test))]
+pub fn words(text: &str) -> Option<Vec<String>> {
+    let quoted = text.lines().find_map(|line| line.strip_prefix("KUBELET_KUBEADM_ARGS="))?;
+    let quoted = quoted.trim().strip_prefix('"')?.strip_suffix('"')?;
+    let (mut words, mut word) = (Vec::new(), None::<String>);
+    let (mut letters, mut is_quoted) = (quoted.chars(), false);
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\'' => {
+                is_quoted = !is_quoted;
+                word.get_or_insert_default();
+            }
+            ' ' if !is_quoted => words.extend(word.take()),
+            '\\' => word.get_or_insert_default().push(letters.next()?),
+            letter => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    Some(words)
+}
+
 /// Whether Go's `%q`, with which kubeadm writes the file, leaves it as it is.
 fn is_visible(letter: char) -> bool {
     let is_printed = || letter.escape_debug().count() == 1 || "\"'\\".contains(letter);
@@ -107,6 +129,7 @@ mod tests {
             let sourced = shell(". ./kubeadm-flags.env; printf '%s\\n' \"$KUBELET_KUBEADM_ARGS\"", &file);
             assert_eq!(sourced, [written.join(" ")], "the variable is the same for systemd and sh");
             assert_eq!(split_by_systemd(&sourced[0]), HOSTILE);
+            assert_eq!(words(&file).unwrap(), HOSTILE);
             if is_evaluated {
                 let script = ". ./kubeadm-flags.env; eval printf \"'%s\\n'\" $KUBELET_KUBEADM_ARGS";
                 assert_eq!(shell(script, &file), HOSTILE);

@@ -40,7 +40,31 @@ const fn named(
     Check { name: Name::Of(name), part_of: None, stage, levels, look }
 }
 
+/// The checks that mean something on Windows.
+#[cfg(windows)]
+pub const CHECKS: &[Check] = &[
+    check(PRIVILEGED, Machine, ERROR, system::privileged),
+    check("FileAvailable--etc-kubernetes-kubelet.conf", Machine, ERROR, files::kubelet_conf),
+    check("FileAvailable--etc-kubernetes-bootstrap-kubelet.conf", Machine, ERROR, files::bootstrap_conf),
+    check("CRI", Cluster, ERROR, runtime::answers),
+    check("ContainerRuntimeVersion", Cluster, &[(35, Warning), (37, Error)], runtime::implements_config),
+    check("KubeletVersion", Machine, ERROR, system::kubelet_version),
+    check("Service-Kubelet", Cluster, WARNING, system::kubelet_service),
+    check("Port-10250", Machine, ERROR, network::kubelet_port),
+    named(files::ca_certificate_name, Machine, ERROR, files::ca_certificate),
+    check("HTTPProxy", Machine, WARNING, proxy::endpoint_through_proxy),
+    check("NodeName", Machine, ERROR, node::name),
+    check("ProductUUID", Machine, WARNING, node::product_uuid),
+    check("WritableFolders", Machine, ERROR, files::writable),
+    check("NodeAddress", Cluster, WARNING, network::node_address),
+    check("DefaultRoute", Cluster, WARNING, network::default_route),
+    check("ClockSkew", Cluster, ERROR, cluster::clock),
+    part_of("KubeletVersion", check("VersionSkew", Cluster, ERROR, cluster::version)),
+    check("NodeReadable", Cluster, WARNING, cluster::node_readable),
+];
+
 /// All checks.
+#[cfg(not(windows))]
 pub const CHECKS: &[Check] = &[
     // kubeadm's checks.
     check(PRIVILEGED, Machine, ERROR, system::privileged),

@@ -228,6 +228,10 @@ impl Runtime {
 
 /// The name of the service behind a socket; of a runtime that is not known, the socket's own name.
 pub fn service_of(socket: &Path) -> String {
+    let pipe = runtime::PIPES.iter().find(|(pipe, _)| socket == Path::new(pipe));
+    if let Some((_, service)) = pipe {
+        return (*service).to_owned();
+    }
     let endpoint = socket.to_str().and_then(runtime::endpoint_at);
     endpoint.map_or_else(
         || socket.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
@@ -296,6 +300,7 @@ mod tests {
             ("/run/containerd/containerd.sock", "containerd"),
             ("/var/run/crio/crio.sock", "crio"),
             ("/run/cri-dockerd.sock", "cri-docker"),
+            ("//./pipe/containerd-containerd", "containerd"),
             ("/", ""),
         ] {
             assert_eq!(service_of(Path::new(socket)), expected);

@@ -148,7 +148,22 @@ pub(super) fn settle_identity(session: &Session) -> Result<()> {
             keep_hostname(session)?;
         }
     }
-    permit_kubelet(session)
+    permit_kubelet(session)?;
+    #[cfg(windows)]
+    start_kubelet(session)?;
+    Ok(())
+}
+
+/// Its service does not start by itself, so that no kubelet of a copied disk runs.
+#[cfg(windows)]
+fn start_kubelet(session: &Session) -> Result<()> {
+    use crate::host::services::Wait;
+    if Checkpoint::read(session.root)?.is_some_and(|checkpoint| checkpoint.joined)
+        && let Err(failure) = session.machine()?.services.start("kubelet", Wait::Queued)
+    {
+        session.warn(failure);
+    }
+    Ok(())
 }
 
 fn copied(checkpoint: Option<&Checkpoint>) -> String {

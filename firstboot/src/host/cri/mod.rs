@@ -104,7 +104,8 @@ pub struct Sandbox {
 
 /// The path of a socket in the node config: `unix:///run/containerd/containerd.sock`, or without the scheme.
 pub fn socket_path(endpoint: &str) -> Result<PathBuf> {
-    let path = endpoint.strip_prefix("unix://").unwrap_or(endpoint);
+    let scheme = endpoint.strip_prefix(paths::CRI_SCHEME);
+    let path = scheme.and_then(|rest| rest.strip_prefix("://")).unwrap_or(endpoint);
     if path.starts_with('/') {
         return Ok(PathBuf::from(path));
     }
@@ -313,8 +314,15 @@ fn parse_containerd_config(text: &str) -> Option<CgroupDriver> {
     Some(if systemd == Some(true) { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs })
 }
 
+/// The runtime's pipe if the node config names none: that of containerd, which the layers for Windows bring.
+#[cfg(windows)]
+pub fn detect_socket(_: &Root, _: u16) -> Result<String> {
+    Ok(format!("{}://{}", paths::CRI_SCHEME, runtime::PIPES[0].0))
+}
+
 /// The runtime's socket if the node config names none. It is found as kubeadm of the kubelet's `minor`
 /// version finds it.
+#[cfg(not(windows))]
 pub fn detect_socket(root: &Root, minor: u16) -> Result<String> {
     let is_there = |path: &str| root.path(path).exists() || root.path(short(path)).exists();
     let endpoints = runtime::RUNTIMES.iter().map(|runtime| runtime.endpoint(minor));
@@ -329,6 +337,7 @@ pub fn detect_socket(root: &Root, minor: u16) -> Result<String> {
 
 /// `/var/run/x`, as in kubeadm, or `/run/x` if the machine has only that. The path for the kubelet must
 /// exist.
+#[cfg(not(windows))]
 fn called<'a>(root: &Root, path: &'a str) -> &'a str {
     let (var_run, file) = (root.entry(paths::VAR_RUN), root.path(path));
     let is_good =
@@ -336,10 +345,12 @@ fn called<'a>(root: &Root, path: &'a str) -> &'a str {
     if is_good { path } else { short(path) }
 }
 
+#[cfg(not(windows))]
 fn short(path: &str) -> &str {
     path.strip_prefix(paths::VAR).unwrap_or(path)
 }
 
+#[cfg(not(windows))]
 fn one_socket(found: Vec<&str>, default: &str) -> Result<String> {
     match found[..] {
         [] => Ok(default.to_owned()),

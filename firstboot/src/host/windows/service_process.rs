@@ -5,6 +5,7 @@ use std::io;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicIsize, Ordering};
+use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
     ERROR_CALL_NOT_IMPLEMENTED, ERROR_FAILED_SERVICE_CONTROLLER_CONNECT, ERROR_SERVICE_SPECIFIC_ERROR,
@@ -23,6 +24,9 @@ use crate::os::wide::wide;
 pub const NAME: &str = "firstboot";
 /// What the manager may expect between two reports, in milliseconds.
 const PATIENCE: u32 = 30_000;
+
+/// What the manager needs to hear the answer to a stop.
+const ANSWER: Duration = Duration::from_millis(200);
 
 /// The work of the service, which returns its exit code.
 static WORK: OnceLock<fn() -> u8> = OnceLock::new();
@@ -74,8 +78,13 @@ unsafe extern "system" fn control(
     match wish {
         SERVICE_CONTROL_STOP | SERVICE_CONTROL_SHUTDOWN => {
             report(SERVICE_STOP_PENDING, 0);
-            report(SERVICE_STOPPED, 0);
-            std::process::exit(0)
+            // The manager waits for this function to return.
+            std::thread::spawn(|| {
+                std::thread::sleep(ANSWER);
+                report(SERVICE_STOPPED, 0);
+                std::process::exit(0)
+            });
+            NO_ERROR
         }
         SERVICE_CONTROL_INTERROGATE => NO_ERROR,
         _ => ERROR_CALL_NOT_IMPLEMENTED,

@@ -5,8 +5,8 @@ use std::ptr::{null, null_mut};
 use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::{
-    CloseHandle, ERROR_NOT_ALL_ASSIGNED, ERROR_SERVICE_ALREADY_RUNNING, ERROR_SERVICE_DOES_NOT_EXIST,
-    ERROR_SERVICE_NOT_ACTIVE, GetLastError, HANDLE, LUID,
+    CloseHandle, ERROR_INVALID_LEVEL, ERROR_NOT_ALL_ASSIGNED, ERROR_SERVICE_ALREADY_RUNNING,
+    ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_NOT_ACTIVE, GetLastError, HANDLE, LUID,
 };
 use windows_sys::Win32::Security::{
     AdjustTokenPrivileges, LUID_AND_ATTRIBUTES, LookupPrivilegeValueW, SE_PRIVILEGE_ENABLED,
@@ -17,10 +17,10 @@ use windows_sys::Win32::System::Services::{
     DeleteService, OpenSCManagerW, OpenServiceW, QUERY_SERVICE_CONFIGW, QueryServiceConfigW,
     QueryServiceStatus, SC_ACTION, SC_ACTION_RESTART, SC_HANDLE, SC_MANAGER_ALL_ACCESS, SC_MANAGER_CONNECT,
     SERVICE_ALL_ACCESS, SERVICE_AUTO_START, SERVICE_CONFIG_DESCRIPTION, SERVICE_CONFIG_FAILURE_ACTIONS,
-    SERVICE_CONTROL_STOP, SERVICE_DEMAND_START, SERVICE_DESCRIPTIONW, SERVICE_DISABLED, SERVICE_ERROR_NORMAL,
-    SERVICE_FAILURE_ACTIONSW, SERVICE_QUERY_CONFIG, SERVICE_QUERY_STATUS, SERVICE_RUNNING, SERVICE_START,
-    SERVICE_START_PENDING, SERVICE_STATUS, SERVICE_STOP, SERVICE_STOPPED, SERVICE_WIN32_OWN_PROCESS,
-    StartServiceW,
+    SERVICE_CONFIG_FAILURE_ACTIONS_FLAG, SERVICE_CONTROL_STOP, SERVICE_DEMAND_START, SERVICE_DESCRIPTIONW,
+    SERVICE_DISABLED, SERVICE_ERROR_NORMAL, SERVICE_FAILURE_ACTIONS_FLAG, SERVICE_FAILURE_ACTIONSW,
+    SERVICE_QUERY_CONFIG, SERVICE_QUERY_STATUS, SERVICE_RUNNING, SERVICE_START, SERVICE_START_PENDING,
+    SERVICE_STATUS, SERVICE_STOP, SERVICE_STOPPED, SERVICE_WIN32_OWN_PROCESS, StartServiceW,
 };
 use windows_sys::Win32::System::Shutdown::{
     InitiateSystemShutdownExW, SHTDN_REASON_FLAG_PLANNED, SHTDN_REASON_MAJOR_OPERATINGSYSTEM,
@@ -28,6 +28,7 @@ use windows_sys::Win32::System::Shutdown::{
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
+use super::registry::Key;
 use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::host::root::Root;
 use crate::os::wide::wide;
@@ -229,6 +230,11 @@ impl Services {
     }
 }
 
+/// The command line of a service; none if there is no such service.
+pub fn command_line(service: &str) -> Option<String> {
+    Key::open(&format!(r"SYSTEM\CurrentControlSet\Services\{service}"))?.text("ImagePath")
+}
+
 /// The manager, opened.
 struct Manager(SC_HANDLE);
 /// A service, opened.
@@ -384,8 +390,14 @@ impl Service {
             lpsaActions: actions.as_mut_ptr(),
         };
         // SAFETY: the same.
-        done(unsafe {
+        known(unsafe {
             ChangeServiceConfig2W(self.0, SERVICE_CONFIG_FAILURE_ACTIONS, (&raw const failure).cast())
+        })?;
+        // Also where the service ends with a code that says that it failed, not only where it crashes.
+        let flag = SERVICE_FAILURE_ACTIONS_FLAG { fFailureActionsOnNonCrashFailures: 1 };
+        // SAFETY: the same.
+        known(unsafe {
+            ChangeServiceConfig2W(self.0, SERVICE_CONFIG_FAILURE_ACTIONS_FLAG, (&raw const flag).cast())
         })
     }
 
@@ -450,6 +462,14 @@ fn whole(handle: SC_HANDLE) -> io::Result<SC_HANDLE> {
 
 fn done(succeeded: i32) -> io::Result<()> {
     if succeeded == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The same; wine does not know what follows a failure, and starts the service all the same.
+fn known(succeeded: i32) -> io::Result<()> {
+    match done(succeeded) {
+        Err(error) if is(&error, ERROR_INVALID_LEVEL) => Ok(()),
+        done => done,
+    }
 }
 
 fn is(error: &io::Error, code: u32) -> bool {

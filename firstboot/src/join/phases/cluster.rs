@@ -11,6 +11,7 @@ use crate::join::cluster::{self, ClusterConfiguration, Node};
 use crate::join::plan::{self, ClusterFacts, HostFacts};
 use crate::join::{Join, image, node_defaults, patches};
 use crate::net::Deadline;
+use crate::os;
 use crate::preflight::{Clock, Cluster};
 
 /// How long a Node stays Ready when its machine has gone, and a little more.
@@ -82,6 +83,7 @@ fn host_facts(join: &mut Join, cluster: &ClusterFacts) -> Result<HostFacts> {
         hostname: machine::static_hostname(join.root).unwrap_or_default(),
         kubelet_version,
         services: join.machine.services,
+        drive: os::system_drive(),
         resolved_is_active: preflight::resolved_is_active(join),
         cri_socket: join.cri_socket()?,
         // Waits for the runtime only if its answer is needed here.

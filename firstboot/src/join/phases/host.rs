@@ -38,6 +38,9 @@ pub(crate) const PHASE: Phase = Phase { name: "host", kubeadm: "preflight", need
 /// Nothing here fails the join: a setting that cannot be made is a warning, and the preflight checks come
 /// later.
 fn run(join: &mut Join) -> Result<()> {
+    if cfg!(windows) {
+        return Ok(());
+    }
     let _ = join.kubelet_version().map(|version| join.results.facts.kubelet = Some(Ok(version)));
     let (failing, is_docker) = preflight::with_context(join, None, |context| {
         let failing: Vec<_> = SETTINGS.iter().filter(|(check, ..)| fails(context, check)).collect();

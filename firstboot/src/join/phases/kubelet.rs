@@ -40,11 +40,49 @@ fn run(join: &mut Join) -> Result<()> {
 
 /// Starts it anew, with the configuration on the disk, and waits until it is healthy.
 pub(super) fn restart(join: &Join) -> Result<()> {
+    #[cfg(windows)]
+    define(join)?;
     start(join.machine.services)?;
     let Some(endpoint) = health_endpoint(join)? else { return Ok(()) };
     let deadline = join.deadline.within(join.config.join.timeouts.kubelet_health_check);
     wait_until_healthy(&join.network, &endpoint, deadline)
         .map_err(|failure| failure.help(join.machine.services.advice(UNIT)))
+}
+
+/// Writes the kubelet's arguments into its service, from the files on the disk.
+#[cfg(windows)]
+fn define(join: &Join) -> Result<()> {
+    use crate::host::services::{Definition, Start, command_line};
+    use crate::join::kubelet_service::{self, Line};
+    use crate::join::plan::FLAGS;
+    use crate::kubernetes::flags_file;
+    use crate::{os, paths};
+
+    let damaged = || Failure::new(ErrorKind::Host, format!("{FLAGS} is damaged"));
+    let bytes = files::read(&join.root.path(FLAGS), LONGEST)?.unwrap_or_default();
+    let arguments = String::from_utf8(bytes)
+        .ok()
+        .and_then(|text| flags_file::words(&text))
+        .ok_or_else(damaged)?;
+    let (before, drive) = (command_line(UNIT), os::system_drive().unwrap_or_default());
+    let line = kubelet_service::command_line(&Line {
+        before: before.as_deref(),
+        program: paths::KUBELET_PROGRAM,
+        log: paths::KUBELET_LOG,
+        is_there: &|path| std::path::Path::new(path).is_file(),
+        drive: &drive,
+        node: &join.config.node_name(),
+        arguments: &arguments,
+    });
+    join.machine.services.define(&Definition {
+        name: UNIT,
+        title: "Kubernetes kubelet",
+        description: "Runs the pods of this node",
+        command_line: &line,
+        // The agent starts it at each boot, once it knows that the disk belongs to this machine.
+        start: Start::Demand,
+        needs: None,
+    })
 }
 
 /// A kubelet that found no configuration earlier may be waiting for its next restart, so it is restarted now.

@@ -82,6 +82,11 @@ pub fn space(folder: &Path) -> Option<Space> {
     })
 }
 
+/// Windows has drives.
+pub fn system_drive() -> Option<String> {
+    None
+}
+
 /// The root of this machine's file system.
 pub fn root() -> PathBuf {
     PathBuf::from("/")

@@ -70,11 +70,16 @@ pub fn space(folder: &Path) -> Option<Space> {
     (found != 0).then_some(Space { free, total, free_inodes: 0, inodes: 0 })
 }
 
-/// The drive of the system: `C:`.
-pub fn drive() -> String {
+/// From the environment, which the system makes; `C:` where it does not.
+fn drive() -> String {
     let drive = std::env::var("SystemDrive").unwrap_or_default();
     let is_drive = matches!(drive.as_bytes(), [letter, b':'] if letter.is_ascii_alphabetic());
     if is_drive { drive } else { "C:".to_owned() }
+}
+
+/// The drive of the system: `C:`.
+pub fn system_drive() -> Option<String> {
+    Some(drive())
 }
 
 /// The root of this machine's file system: paths of a node are on the drive of the system.
