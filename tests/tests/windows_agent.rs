@@ -1,8 +1,12 @@
 //! The agent for Windows, run by wine. Windows itself cannot be had here: what wine does not do as Windows
 //! does is not proven.
 
+use std::process::Command;
+
+use kiln_simulator::Simulation;
+use kiln_tests::simulated::{self, Machine};
 use kiln_tests::wine::Windows;
-use kiln_tests::workspace;
+use kiln_tests::{kiln, workspace};
 use serde_json::Value;
 
 /// The limit on the size of the agent, in bytes.
@@ -73,4 +77,53 @@ fn the_agent_is_a_service_that_starts_at_boot_and_again_after_a_failure() {
     assert_eq!(machine.run(&["service", "remove"]).code, Some(0));
     assert_eq!((machine.value(SERVICE, "ImagePath"), machine.value(SOURCE, "TypesSupported")), (None, None));
     assert_eq!(machine.run(&["service", "other"]).code, Some(64));
+}
+
+/// What is told of the platform and of each fact, without the time.
+fn told(text: &str) -> String {
+    let line = text.lines().last().unwrap_or_default();
+    let all: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{text}"));
+    let facts = all["facts"].as_object().into_iter().flatten();
+    let facts = facts.map(|(name, fact)| format!("{name}: {} by {}\n", fact["value"], fact["source"]));
+    format!("{} {} {}\n", all["platform"], all["config"], all["from facts"]) + &facts.collect::<String>()
+}
+
+/// Clouds with a metadata service that offer Windows.
+const CLOUDS: &[&str] = &[
+    "akamai",
+    "alibaba",
+    "azure",
+    "cloudstack",
+    "ec2",
+    "exoscale",
+    "gce",
+    "hetzner",
+    "openstack",
+    "oracle",
+    "upcloud",
+    "vultr",
+];
+
+#[test]
+fn the_metadata_of_every_cloud_with_windows_is_read_as_on_linux() {
+    if !simulated::can_start("the_metadata_of_every_cloud_with_windows_is_read_as_on_linux") {
+        return;
+    }
+    for cloud in CLOUDS {
+        let read = std::thread::spawn(move || {
+            let machine = Machine::start(Simulation::of(cloud).user_data(CONFIG.as_bytes()));
+            let words =
+                |root: String| ["explain".to_owned(), "--json".to_owned(), "--rootfs".to_owned(), root];
+            let root = machine.root().display().to_string();
+            let windows = Windows::new();
+            let said = windows.run(&words(format!("Z:{root}")).each_ref().map(String::as_str));
+            let mut linux = Command::new(kiln::programs().join("firstboot"));
+            let linux = linux.args(words(root)).output().expect("the agent starts");
+            (said.text, String::from_utf8_lossy(&linux.stdout).into_owned())
+        });
+        let (windows, linux) = read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let (windows, linux) = (told(&windows), told(&linux));
+        assert!(windows.contains("http://") && windows.contains("instance-id"), "{cloud}: {windows}");
+        assert_eq!(windows, linux, "{cloud}");
+    }
 }
