@@ -158,6 +158,7 @@ fn raw_disk_comes_up_through_uefi() {
 }
 
 #[test]
+#[ignore = "slow: make test-long runs it"]
 fn etc_and_var_are_kept_over_a_reboot() {
     let Some([first, second]) = rebooted() else { return };
     assert_healthy(second);
