@@ -101,6 +101,7 @@ fn kill_after(command: &mut Command, moment: Duration, everything: bool) -> Opti
 }
 
 #[test]
+#[ignore = "slow: make test-long runs it"]
 fn killed_at_twenty_moments_then_a_rerun_gives_the_same_image() {
     let expected = reference();
     let folder = workspace::scratch();
