@@ -11,8 +11,10 @@ pub mod kernel;
 pub mod kvp;
 pub mod machine;
 pub mod network;
+pub mod program;
 pub mod resources;
 pub mod root;
+pub mod service_state;
 pub mod smbios;
 pub mod vmware;
 

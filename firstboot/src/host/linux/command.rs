@@ -10,40 +10,15 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Context, ErrorKind, Failure, Result};
+pub use crate::host::program::Output;
+use crate::host::program::shown;
 use crate::host::root::Root;
 
-/// Limit on each of the two outputs, in bytes. The rest is read and discarded.
+/// Limit on each of the two outputs, in bytes, as [`Output`] says. The rest is read and discarded.
 const OUTPUT_LIMIT: usize = 64 * 1024;
 
 /// How often to check a program whose outputs stay open, for example because its daemon holds them.
 const LOOK: Duration = Duration::from_millis(20);
-
-/// The result of a program.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
-    /// The exit code; none if a signal ended it.
-    pub code: Option<i32>,
-    /// Standard output, up to 64 KiB.
-    pub stdout: String,
-    /// Standard error, up to 64 KiB.
-    pub stderr: String,
-}
-
-impl Output {
-    /// Whether the program ended with 0.
-    pub fn success(&self) -> bool {
-        self.code == Some(0)
-    }
-
-    /// The last line of standard error, else of standard output, which usually has the reason.
-    pub fn reason(&self) -> String {
-        let last = |text: &str| text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned);
-        last(&self.stderr).or_else(|| last(&self.stdout)).unwrap_or_else(|| match self.code {
-            Some(code) => format!("exit code {code}"),
-            None => "ended by a signal".to_owned(),
-        })
-    }
-}
 
 /// Runs `program` (found in PATH) and kills it after `limit`. An exit code other than 0 is not an error here.
 pub fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output> {
@@ -78,11 +53,7 @@ pub fn run_telling(
 
 /// Like [`run`], but an exit code other than 0 is an error.
 pub fn run_checked(program: &str, arguments: &[&str], limit: Duration) -> Result<Output> {
-    let output = run(program, arguments, limit)?;
-    if output.success() {
-        return Ok(output);
-    }
-    Err(Failure::new(ErrorKind::Host, format!("{} failed: {}", shown(program, arguments), output.reason())))
+    run(program, arguments, limit)?.checked(program, arguments)
 }
 
 /// The path of `program`, from the folders of `path` (in the format of the variable PATH) below `root`.
@@ -96,11 +67,6 @@ pub fn find(root: &Root, path: &str, program: &str) -> Option<PathBuf> {
 fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
-}
-
-fn shown(program: &str, arguments: &[&str]) -> String {
-    let words: Vec<&str> = std::iter::once(program).chain(arguments.iter().copied()).collect();
-    format!("\"{}\"", words.join(" "))
 }
 
 /// Reads both outputs until the program has ended. None if the deadline came first; then the program was

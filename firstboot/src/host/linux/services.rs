@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::command::{self, Output};
 use crate::error::Result;
 use crate::host::root::Root;
+pub use crate::host::service_state::{Enablement, Prospect, Wait};
 use crate::paths;
 
 /// Time limit of a question. A working manager answers at once.
@@ -37,39 +38,6 @@ pub enum Services {
     OpenRc,
     /// No known manager: services are not started or stopped, and their state is unknown.
     None,
-}
-
-/// Whether a service starts by itself at boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Enablement {
-    /// It starts at boot.
-    Enabled,
-    /// It exists, but does not start at boot.
-    Disabled,
-    /// There is no such service.
-    Absent,
-    /// Unknown.
-    Unknown,
-}
-
-/// Whether a service that does not answer is worth waiting for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prospect {
-    /// It runs, is starting, or will be started, or its state is unknown.
-    Hopeful,
-    /// It does not run, and no job will start it.
-    Idle,
-    /// It has failed, and its manager has given up.
-    Failed,
-}
-
-/// Whether the caller waits until a service has started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
-    /// Waits until the service has started.
-    Started,
-    /// Waits only until the manager has accepted the job.
-    Queued,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

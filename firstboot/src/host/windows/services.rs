@@ -31,6 +31,7 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken}
 use super::registry::Key;
 use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::host::root::Root;
+pub use crate::host::service_state::{Enablement, Prospect, Wait};
 use crate::os::wide::wide;
 
 /// How long a service may take to stop or start. kubeadm waits as long.
@@ -50,39 +51,6 @@ pub enum Services {
     Scm,
     /// None, for a folder: services are not started or stopped, and their state is unknown.
     None,
-}
-
-/// Whether a service starts by itself at boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Enablement {
-    /// It starts at boot, or the agent starts it.
-    Enabled,
-    /// It exists, but cannot be started.
-    Disabled,
-    /// There is no such service.
-    Absent,
-    /// Unknown.
-    Unknown,
-}
-
-/// Whether a service that does not answer is worth waiting for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prospect {
-    /// It runs, is starting, or will be started, or its state is unknown.
-    Hopeful,
-    /// It does not run.
-    Idle,
-    /// It has failed, and its manager has given up.
-    Failed,
-}
-
-/// Whether the caller waits until a service has started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
-    /// Waits until the service has started.
-    Started,
-    /// Waits only until the manager has accepted the job.
-    Queued,
 }
 
 /// When a service starts.
