@@ -79,7 +79,9 @@ pub trait Base: Debug + Sync {
     }
 
     /// The releases that Kiln is tried with, by their code names.
-    fn suites(&self) -> &'static [&'static str];
+    fn suites(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// The channels of a vendor's releases, if its disk stays as it is.
     fn channels(&self) -> &'static [&'static str] {
@@ -90,10 +92,14 @@ pub trait Base: Debug + Sync {
     fn gives(&self) -> &'static [Part];
 
     /// Packages that an image needs, for hints in errors.
-    fn packages(&self) -> Packages;
+    fn packages(&self) -> Packages {
+        Packages::NONE
+    }
 
     /// Options of the command line that only this base reads.
-    fn options(&self) -> &'static [BaseOption];
+    fn options(&self) -> &'static [BaseOption] {
+        &[]
+    }
 
     /// Pins the contents of the base. Needs the network.
     ///
@@ -123,10 +129,14 @@ pub trait Base: Debug + Sync {
     ///
     /// # Errors
     /// [`ErrorKind::Archive`] when such a file is broken.
-    fn kernel_modules(&self, locked: &LockedBase, store: &Store) -> Result<Option<BTreeSet<String>>>;
+    fn kernel_modules(&self, _: &LockedBase, _: &Store) -> Result<Option<BTreeSet<String>>> {
+        Ok(None)
+    }
 
     /// The firmware of the base; `None` if it has none, or none that can be told.
-    fn firmware(&self, locked: &LockedBase) -> Option<Firmware>;
+    fn firmware(&self, _: &LockedBase) -> Option<Firmware> {
+        None
+    }
 
     /// Makes the content, or takes it from the store. Needs no network.
     ///

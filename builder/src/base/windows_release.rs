@@ -1,16 +1,10 @@
 //! A release of Windows Server that is not there: layers for it, without an image.
 
-use std::collections::BTreeSet;
-
-use super::{
-    Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase, LockedWindowsRelease,
-    Mirrored,
-};
-use crate::assembly::{Packages, Part};
+use super::{Base, BaseRequest, Content, Context, Job, LockedBase, LockedWindowsRelease, Mirrored};
+use crate::assembly::Part;
 use crate::definition::plan::{Arch, BasePlan, WindowsReleasePlan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Request;
-use crate::store::Store;
 
 /// The name of this base in the registry.
 pub const NAME: &str = "windows-release";
@@ -28,20 +22,8 @@ impl Base for WindowsRelease {
         false
     }
 
-    fn suites(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn gives(&self) -> &'static [Part] {
         Part::FOR_WINDOWS
-    }
-
-    fn packages(&self) -> Packages {
-        Packages::NONE
-    }
-
-    fn options(&self) -> &'static [BaseOption] {
-        &[]
     }
 
     fn lock(&self, request: &BaseRequest<'_>, _: &Context<'_>) -> Result<LockedBase> {
@@ -55,14 +37,6 @@ impl Base for WindowsRelease {
 
     fn mirrored(&self, _: &BasePlan, _: Arch, _: &LockedBase) -> Result<Mirrored> {
         Ok(Mirrored::default())
-    }
-
-    fn kernel_modules(&self, _: &LockedBase, _: &Store) -> Result<Option<BTreeSet<String>>> {
-        Ok(None)
-    }
-
-    fn firmware(&self, _: &LockedBase) -> Option<Firmware> {
-        None
     }
 
     fn assemble(&self, _: &LockedBase, _: &Job<'_>) -> Result<Content> {

@@ -10,21 +10,19 @@
 
 mod inside;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 pub use inside::find as find_in_initrd;
 
 use super::options::variable;
 use super::vendor::{LockedVendor, VendorFile};
-use super::{Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase, Mirrored};
+use super::{Base, BaseOption, BaseRequest, Content, Context, Job, LockedBase, Mirrored};
 use crate::address;
-use crate::assembly::{Packages, Part, VendorPlaces, VendorRelease};
+use crate::assembly::{Part, VendorPlaces, VendorRelease};
 use crate::definition::plan::{Arch, BasePlan, Form, VendorPlan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::{LARGEST_CHECKSUM_FILE, Request};
 use crate::signature::{self, Keys, LARGEST_KEYS};
-use crate::store::Store;
 
 /// Flatcar Container Linux.
 pub const FLATCAR: Flatcar = Flatcar {
@@ -84,20 +82,12 @@ impl Base for Flatcar {
         NAME
     }
 
-    fn suites(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn channels(&self) -> &'static [&'static str] {
         CHANNELS
     }
 
     fn gives(&self) -> &'static [Part] {
         Part::OF_A_VENDOR
-    }
-
-    fn packages(&self) -> Packages {
-        Packages::NONE
     }
 
     fn options(&self) -> &'static [BaseOption] {
@@ -171,14 +161,6 @@ impl Base for Flatcar {
         let folder = format!("{}/{}/{}", own_server(plan), board(arch), locked.version);
         let wanted = locked.files.iter().filter(|file| plan.forms.contains(&file.form));
         Mirrored::at_addresses(wanted.map(|file| (format!("{folder}/{}", file.name), &file.sha256)))
-    }
-
-    fn kernel_modules(&self, _: &LockedBase, _: &Store) -> Result<Option<BTreeSet<String>>> {
-        Ok(None)
-    }
-
-    fn firmware(&self, _: &LockedBase) -> Option<Firmware> {
-        None
     }
 
     fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content> {

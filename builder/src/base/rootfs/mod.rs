@@ -15,7 +15,6 @@ mod squashfs;
 mod tarball;
 mod vendor_state;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -23,11 +22,11 @@ use serde::Serialize;
 pub use disk::check_qcow2_header;
 
 use super::{
-    Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase, LockedRootfs, Mirrored,
-    given_file, image_tree, installed,
+    Base, BaseRequest, Content, Context, Job, LockedBase, LockedRootfs, Mirrored, given_file, image_tree,
+    installed,
 };
 use crate::archive;
-use crate::assembly::{Packages, Part};
+use crate::assembly::Part;
 use crate::definition::plan::{Arch, BasePlan, Checksum, RootfsPlan};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -94,20 +93,8 @@ impl Base for Rootfs {
         false
     }
 
-    fn suites(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn gives(&self) -> &'static [Part] {
         Part::OF_A_TREE
-    }
-
-    fn packages(&self) -> Packages {
-        Packages::NONE
-    }
-
-    fn options(&self) -> &'static [BaseOption] {
-        &[]
     }
 
     fn lock(&self, request: &BaseRequest<'_>, context: &Context<'_>) -> Result<LockedBase> {
@@ -136,14 +123,6 @@ impl Base for Rootfs {
         Mirrored::at_addresses(
             files.iter().flat_map(|file| file.urls.iter().map(|url| (url.clone(), &file.digest))),
         )
-    }
-
-    fn kernel_modules(&self, _: &LockedBase, _: &Store) -> Result<Option<BTreeSet<String>>> {
-        Ok(None)
-    }
-
-    fn firmware(&self, _: &LockedBase) -> Option<Firmware> {
-        None
     }
 
     fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content> {

@@ -9,7 +9,6 @@ mod disk;
 mod files;
 mod release;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -18,11 +17,8 @@ pub use disk::look_at;
 pub use files::Files;
 pub use release::{Release, control_set};
 
-use super::{
-    Base, BaseOption, BaseRequest, Content, Context, Firmware, Job, LockedBase, LockedWindows, Mirrored,
-    given_file,
-};
-use crate::assembly::{Packages, Part, WindowsRelease};
+use super::{Base, BaseRequest, Content, Context, Job, LockedBase, LockedWindows, Mirrored, given_file};
+use crate::assembly::{Part, WindowsRelease};
 use crate::definition::plan::{Arch, BasePlan, WindowsBasePlan};
 use crate::definition::windows::WINDOWS;
 use crate::determinism;
@@ -58,20 +54,8 @@ impl Base for Windows {
         false
     }
 
-    fn suites(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn gives(&self) -> &'static [Part] {
         Part::OF_WINDOWS
-    }
-
-    fn packages(&self) -> Packages {
-        Packages::NONE
-    }
-
-    fn options(&self) -> &'static [BaseOption] {
-        &[]
     }
 
     fn lock(&self, request: &BaseRequest<'_>, context: &Context<'_>) -> Result<LockedBase> {
@@ -115,14 +99,6 @@ impl Base for Windows {
         Mirrored::at_addresses(
             files.iter().flat_map(|file| file.urls.iter().map(|url| (url.clone(), &file.digest))),
         )
-    }
-
-    fn kernel_modules(&self, _: &LockedBase, _: &Store) -> Result<Option<BTreeSet<String>>> {
-        Ok(None)
-    }
-
-    fn firmware(&self, _: &LockedBase) -> Option<Firmware> {
-        None
     }
 
     fn assemble(&self, locked: &LockedBase, job: &Job<'_>) -> Result<Content> {
