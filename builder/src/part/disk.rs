@@ -27,6 +27,21 @@ pub struct Disk {
     pub layout: Option<Layout>,
 }
 
+/// A new sparse file in the scratch folder, with the partition table `layout`.
+pub(super) fn partitioned(work: &Work<'_>, layout: &Layout) -> Result<(PathBuf, File)> {
+    let path = work.scratch.join("disk.raw");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&path)
+        .at("creating", &path)?;
+    file.set_len(layout.size).at("enlarging", &path)?;
+    layout.write(&mut file)?;
+    Ok((path, file))
+}
+
 /// Writes the disk with the partitions `rows` into the scratch folder.
 ///
 /// # Errors
@@ -46,16 +61,7 @@ pub fn make(
     let layout = layout::place(rows, image.plan.arch, &plan, &image.identity, length);
 
     let _step = work.progress.step("writing the disk");
-    let path = work.scratch.join("disk.raw");
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&path)
-        .at("creating", &path)?;
-    file.set_len(layout.size).at("enlarging", &path)?;
-    layout.write(&mut file)?;
+    let (path, mut file) = partitioned(work, &layout)?;
     let places: Vec<(&Row, &Partition)> =
         rows.iter().filter_map(|row| Some((row, layout.get(row.label)?))).collect();
     // File systems first, because mke2fs flushes the whole file before it ends.

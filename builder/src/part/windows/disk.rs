@@ -2,7 +2,7 @@
 //!
 //! Sizes and order are those that Microsoft documents ("UEFI/GPT-based hard drive partitions").
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::format::fat32::Item;
 use crate::format::gpt::{Layout, Request};
 use crate::format::ntfs::{self, Volume};
 use crate::format::wim::{Wim, find_in};
-use crate::part::disk::Disk;
+use crate::part::disk::{Disk, partitioned};
 use crate::part::esp::Esp;
 use crate::part::work::Work;
 use crate::size::MIB;
@@ -55,16 +55,7 @@ pub(in crate::part) fn make(
     let layout = layout(image)?;
     let esp = esp(image, work, release, windows, &layout)?;
     let _step = work.progress.step("writing the disk");
-    let path = work.scratch.join("disk.raw");
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&path)
-        .at("creating", &path)?;
-    file.set_len(layout.size).at("enlarging", &path)?;
-    layout.write(&mut file)?;
+    let (path, mut file) = partitioned(work, &layout)?;
     let place = |label| layout.get(label).ok_or_else(|| Error::new(ErrorKind::Internal, "no such partition"));
     let (on_esp, on_windows) = (place(ESP)?, place(WINDOWS)?);
     esp.write(&file, on_esp.offset, on_esp.size, layout.sector_size)?;
