@@ -2,6 +2,8 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -50,14 +52,30 @@ impl Run for Command {
     }
 }
 
+/// Whether execvp(3) finds the program in the folders of `path` (in the format of the variable PATH).
+pub fn is_there(program: &str, path: &OsStr) -> bool {
+    let is_program = |path: &Path| {
+        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    match program.contains('/') {
+        true => is_program(Path::new(program)),
+        false => {
+            !program.is_empty() && std::env::split_paths(path).any(|folder| is_program(&folder.join(program)))
+        }
+    }
+}
+
 /// An error unless the program `name` of the package `package` is on the PATH.
 ///
 /// # Errors
 /// The same as [`Run::start`]'s when it is missing.
 pub fn require(name: &str, package: &str) -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
-    if found { Ok(()) } else { Err(missing(&tool(name), package, &io::ErrorKind::NotFound.into())) }
+    if is_there(name, &path) {
+        Ok(())
+    } else {
+        Err(missing(&tool(name), package, &io::ErrorKind::NotFound.into()))
+    }
 }
 
 /// An error unless `status` is success; `stderr` is the program's standard error.

@@ -1,8 +1,5 @@
 //! Bootstrap tokens, one for each machine: the output of the operator's command.
 
-use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -13,6 +10,7 @@ use tokio::sync::Semaphore;
 use contract::text::visible_lines;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::process::is_there;
 
 /// How many commands run at once: each talks to the API server.
 const AT_ONCE: usize = 4;
@@ -98,19 +96,6 @@ impl Tokens {
     }
 }
 
-/// Whether execvp(3) finds the program.
-fn is_there(program: &str, path: &OsStr) -> bool {
-    let is_program = |path: &Path| {
-        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-    };
-    match program.contains('/') {
-        true => is_program(Path::new(program)),
-        false => {
-            !program.is_empty() && std::env::split_paths(path).any(|folder| is_program(&folder.join(program)))
-        }
-    }
-}
-
 /// A program that fails may have printed the token that it made.
 fn without_tokens(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -145,6 +130,8 @@ fn is_token(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
     #[test]
