@@ -36,9 +36,7 @@ impl Unpacked {
 
     /// Reads the tar from its start.
     pub(crate) fn reader(&self) -> Result<io::Take<File>> {
-        let mut file = File::open(&self.path).at("opening", &self.path)?;
-        file.seek(SeekFrom::Start(self.start)).at("reading", &self.path)?;
-        Ok(file.take(self.length()))
+        section(&self.path, self.start, self.end)
     }
 
     /// Keeps the file, because a tree refers to it.
@@ -50,6 +48,13 @@ impl Unpacked {
             }
         }
     }
+}
+
+/// Reads the bytes `start` to `end` of a file.
+fn section(path: &Path, start: u64, end: u64) -> Result<io::Take<File>> {
+    let mut file = File::open(path).at("opening", path)?;
+    file.seek(SeekFrom::Start(start)).at("reading", path)?;
+    Ok(file.take(end - start))
 }
 
 /// The uncompressed tar of `archive`: the archive itself if it is not compressed, otherwise a new file in
@@ -69,9 +74,8 @@ pub(super) fn unpack(archive: &Archive, spool_dir: &Path) -> Result<Unpacked> {
         return unpacked(spool, end);
     }
     let length = archive.end - archive.start;
-    let mut file = File::open(&archive.path).at("opening", &archive.path)?;
-    file.seek(SeekFrom::Start(archive.start)).at("reading", &archive.path)?;
-    let mut reader = decoder(archive.packing, BufReader::with_capacity(BUFFER, file.take(length)))
+    let packed = section(&archive.path, archive.start, archive.end)?;
+    let mut reader = decoder(archive.packing, BufReader::with_capacity(BUFFER, packed))
         .map_err(|error| broken(&archive.title, &error))?;
     let mut spool = new_spool(spool_dir)?;
     let end = copy(&archive.title, length, &mut reader, &mut spool)?;
