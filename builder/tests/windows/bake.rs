@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::lookalike::{self, PROGRAMS, SERVER_2022};
-use crate::tools::{have, run};
+use crate::lookalike;
+use crate::tools::run;
 
 /// A layer with everything that one for Windows can have.
 const NODE: &str = r#"
@@ -110,12 +110,8 @@ fn partition(disk: &Path, number: u32, to: &Path) {
 #[test]
 fn lookalike_windows_becomes_a_wim_and_disks_that_others_read() {
     let test = "lookalike_windows_becomes_a_wim_and_disks_that_others_read";
-    if !have(test, &PROGRAMS) {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
+    let Some(folder) = lookalike::folder(test) else { return };
     let here = folder.path();
-    lookalike::wim(here, SERVER_2022);
     definition(here, "install.wim", "'wim', 'raw', 'qcow2', 'vhd', 'vhdx', 'vmdk', 'ova'");
     let text = fs::read_to_string(here.join("win.toml")).unwrap();
     fs::write(here.join("win.toml"), text.replace("build =", "edition = 'ServerStandardCore'\nbuild ="))
@@ -287,12 +283,8 @@ fn judge_volume(out: &Path) {
 #[test]
 fn lookalike_disks_become_the_same_wim_whatever_holds_them() {
     let test = "lookalike_disks_become_the_same_wim_whatever_holds_them";
-    if !have(test, &PROGRAMS) {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
+    let Some(folder) = lookalike::folder(test) else { return };
     let here = folder.path();
-    lookalike::wim(here, SERVER_2022);
     lookalike::disk(here);
     let forms =
         [("qcow2", "disk.qcow2", ""), ("vhdx", "disk.vhdx", ""), ("vpc", "disk.vhd", "subformat=fixed")];
@@ -321,12 +313,8 @@ fn lookalike_disks_become_the_same_wim_whatever_holds_them() {
 #[test]
 fn lookalike_windows_that_does_not_fit_its_partition_is_told_what_to_set() {
     let test = "lookalike_windows_that_does_not_fit_its_partition_is_told_what_to_set";
-    if !have(test, &PROGRAMS) {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
+    let Some(folder) = lookalike::folder(test) else { return };
     let here = folder.path();
-    lookalike::wim(here, SERVER_2022);
     run("wimlib-imagex", &["export", "install.wim", "2", "x.wim"], here);
     // Nothing compresses this.
     let mut state = 1_u64;
@@ -349,12 +337,8 @@ fn lookalike_windows_that_does_not_fit_its_partition_is_told_what_to_set() {
 #[test]
 fn lookalike_windows_takes_no_archive_with_names_that_it_cannot_have() {
     let test = "lookalike_windows_takes_no_archive_with_names_that_it_cannot_have";
-    if !have(test, &PROGRAMS) {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
+    let Some(folder) = lookalike::folder(test) else { return };
     let here = folder.path();
-    lookalike::wim(here, SERVER_2022);
     run("wimlib-imagex", &["export", "install.wim", "2", "x.wim"], here);
     definition(here, "x.wim", "'wim'");
     let node = here.join("node/layer.toml");

@@ -36,12 +36,8 @@ fn cut(path: &Path, length: usize) {
 #[test]
 fn lookalike_wims_that_are_broken_or_wrong_are_refused_by_name() {
     let test = "lookalike_wims_that_are_broken_or_wrong_are_refused_by_name";
-    if !have(test, &PROGRAMS) {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
+    let Some(folder) = lookalike::folder(test) else { return };
     let here = folder.path();
-    lookalike::wim(here, SERVER_2022);
     run("wimlib-imagex", &["export", "install.wim", "2", "good.wim"], here);
     let mut wrong = Vec::new();
     let faults: &[Fault] = &[
@@ -153,12 +149,8 @@ fn lookalike_windows_that_the_definition_does_not_want_is_refused_by_name() {
 #[test]
 fn lookalike_disks_that_are_broken_or_wrong_are_refused_by_name() {
     let test = "lookalike_disks_that_are_broken_or_wrong_are_refused_by_name";
-    if !have(test, &PROGRAMS) {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
+    let Some(folder) = lookalike::folder(test) else { return };
     let here = folder.path();
-    lookalike::wim(here, SERVER_2022);
     lookalike::disk(here);
     // Where the volume with Windows begins.
     const VOLUME: usize = 25 << 20;

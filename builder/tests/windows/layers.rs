@@ -13,8 +13,8 @@ use kiln::digest::Digest;
 use kiln::registry;
 use serde_json::Value;
 
-use crate::lookalike::{self, PROGRAMS, SERVER_2022};
-use crate::tools::{have, run};
+use crate::lookalike;
+use crate::tools::run;
 
 const IMAGE: &str = r#"schema = 1
 name = "node"
@@ -570,12 +570,8 @@ fn lookalike_nodes_of_every_release_are_built_from_archives_laid_out_as_upstream
 #[test]
 fn lookalike_the_shipped_image_is_baked_and_verified() {
     let test = "lookalike_the_shipped_image_is_baked_and_verified";
-    if !have(test, &PROGRAMS) {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
+    let Some(folder) = lookalike::folder(test) else { return };
     let here = folder.path();
-    lookalike::wim(here, SERVER_2022);
     let more = ["windows-kube-proxy", "windows-gmsa", "windows-openssh"];
     let plan = shipped("2022", &more, &[]);
     mirror(std::slice::from_ref(&plan), &here.join("mirror"), &here.join("scratch"));

@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use kiln::format::hive::Hive;
+use tempfile::TempDir;
 
-use crate::tools::run;
+use crate::tools::{have, run};
 
 /// The programs that make and judge them.
 pub const PROGRAMS: [&str; 12] = [
@@ -46,6 +47,16 @@ pub struct Registry<'a> {
 
 pub const SERVER_2022: Registry<'_> =
     Registry { build: "20348", revision: 2700, state: "IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE" };
+
+/// A folder with a base for images, `install.wim`; none, which is noted for the test, where a program is
+/// missing.
+pub fn folder(test: &str) -> Option<TempDir> {
+    have(test, &PROGRAMS).then(|| {
+        let folder = tempfile::tempdir().unwrap();
+        wim(folder.path(), SERVER_2022);
+        folder
+    })
+}
 
 /// The text of a `.reg` file as hivexregedit reads it, which knows text only in hexadecimal digits.
 fn hex(kind: u8, text: &str) -> String {
