@@ -155,6 +155,7 @@ fn changes(windows: &WindowsPlan) -> Vec<(&'static str, String)> {
         ("path", windows.path.join(", ")),
         ("environment", variables.join(", ")),
         ("features", windows.features.join(", ")),
+        ("enables", windows.enables.join(", ")),
     ];
     changes.into_iter().filter(|(_, names)| !names.is_empty()).collect()
 }

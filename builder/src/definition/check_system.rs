@@ -49,6 +49,7 @@ fn first_windows_key(file: &LayerSpec) -> Option<&'static str> {
         ("environment", file.environment.is_empty()),
         ("path", file.path.is_empty()),
         ("windows-features", file.windows_features.is_empty()),
+        ("enables-windows-features", file.enables_windows_features.is_empty()),
     ];
     keys.into_iter().find(|(_, is_empty)| !is_empty).map(|(key, _)| key)
 }

@@ -87,6 +87,9 @@ pub struct LayerSpec {
     /// to an image offline.
     #[serde(default)]
     pub windows_features: Vec<String>,
+    /// Optional features that the layer has Windows enable at its first start. The base need not have them.
+    #[serde(default)]
+    pub enables_windows_features: Vec<String>,
 }
 
 impl LayerSpec {

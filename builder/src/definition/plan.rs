@@ -111,6 +111,17 @@ impl ImagePlan {
         let kubernetes = self.variables.get_key_value("kubernetes").filter(|_| !self.choices.is_empty());
         chosen.chain(kubernetes.map(|(name, value)| (name.clone(), value.clone()))).collect()
     }
+
+    /// What the layers for Windows change, with the names of the layers.
+    pub fn windows(&self) -> impl Iterator<Item = (&str, &WindowsPlan)> {
+        let layers = self.layers.iter();
+        layers.filter_map(|layer| layer.windows.as_ref().map(|windows| (layer.name.as_str(), windows)))
+    }
+
+    /// The features that Windows enables at its first start.
+    pub fn enabled_features(&self) -> impl Iterator<Item = &str> {
+        self.windows().flat_map(|(_, windows)| windows.enables.iter().map(String::as_str))
+    }
 }
 
 /// A version that the compatibility table has chosen.

@@ -52,10 +52,8 @@ pub(super) fn resolve(layer: &Layer, variables: &Variables) -> Result<Option<Win
     for (index, entry) in file.path.iter().enumerate() {
         plan.path.push(resolver.path(index, entry)?);
     }
-    for (index, name) in file.windows_features.iter().enumerate() {
-        resolver.feature(index, name)?;
-        plan.features.push(name.clone());
-    }
+    plan.features = resolver.features("windows-features", &file.windows_features)?;
+    plan.enables = resolver.features("enables-windows-features", &file.enables_windows_features)?;
     resolver.check_twice(&plan)?;
     Ok(Some(plan))
 }
@@ -77,8 +75,11 @@ pub(super) fn check_alone(layer: &Layer, variables: &Variables) -> Vec<Error> {
     let environment =
         file.environment.iter().map(|(name, value)| resolver.environment(name, value).map(drop));
     let path = file.path.iter().enumerate().map(|(index, entry)| resolver.path(index, entry).map(drop));
-    let features = file.windows_features.iter().enumerate();
-    let features = features.map(|(index, name)| resolver.feature(index, name));
+    let features = [
+        ("windows-features", &file.windows_features),
+        ("enables-windows-features", &file.enables_windows_features),
+    ];
+    let features = features.map(|(key, names)| resolver.features(key, names).map(drop));
     let all = values.chain(services).chain(rules).chain(environment).chain(path).chain(features);
     all.filter_map(Result::err).collect()
 }
@@ -238,8 +239,11 @@ impl Resolver<'_> {
         Ok(names::shown(&below))
     }
 
-    fn feature(&self, index: usize, name: &str) -> Result<()> {
-        self.check_word(&at!["windows-features", index], name, "a feature")
+    fn features(&self, key: &'static str, names: &[String]) -> Result<Vec<String>> {
+        for (index, name) in names.iter().enumerate() {
+            self.check_word(&at![key, index], name, "a feature")?;
+        }
+        Ok(names.to_vec())
     }
 
     /// Names of services, rules and features: they become keys, and go into command lines.

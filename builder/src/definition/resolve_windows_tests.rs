@@ -230,6 +230,7 @@ fn mistakes_in_steps_for_windows_are_told_with_their_line() {
         ("path = ['C:\\k;C:\\x']\n".to_owned(), "one folder"),
         ("[environment]\nPath = 'C:\\k'\n".to_owned(), "path = ['C:\\k']"),
         ("windows-features = [\"a b\"]\n".to_owned(), "not the name of a feature"),
+        ("enables-windows-features = [\"\"]\n".to_owned(), "not the name of a feature"),
     ] {
         let said = said(&format!("{head}{step}"));
         assert!(said.contains(message), "{step}: {said}");

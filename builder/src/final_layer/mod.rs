@@ -120,6 +120,9 @@ struct Description<'a> {
     variables: &'a std::collections::BTreeMap<String, String>,
     layers: Vec<DescribedLayer<'a>>,
     artifacts: Vec<DescribedArtifact<'a>>,
+    /// Features that Windows enables at its first start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    enables_windows_features: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -156,6 +159,7 @@ fn describe(top: &mut Tree, plan: &ImagePlan, lock: &Lock, layers: &[PackedLayer
                 sha256: &pin.sha256,
             })
             .collect(),
+        enables_windows_features: plan.enabled_features().collect(),
     };
     let mut json = serde_json::to_vec_pretty(&description)
         .map_err(|error| Error::new(ErrorKind::Internal, format!("describing the image: {error}")))?;

@@ -15,7 +15,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::assembly::{Image, WindowsRelease};
+use crate::base::windows::{control_set, missing_services};
+use crate::definition::plan::ImagePlan;
 use crate::definition::windows::names;
+use crate::definition::windows::registry::Hive as Name;
 use crate::determinism;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::hive::Hive;
@@ -49,6 +52,8 @@ pub(super) fn make(image: &Image<'_>, work: &Work<'_>, release: &WindowsRelease)
         .map_err(|(message, help)| Error::new(ErrorKind::Definition, message).help(help))?;
     let path = work.scratch.join("windows.wim");
     let base = Wim { path: &release.wim, title: &release.title };
+    let hives = open_hives(image, release, work.scratch)?;
+    check_features(image.plan, release, &hives)?;
     {
         let _step = work.progress.step("copying the image of Windows");
         base.export(release.index, &path, image.epoch)?;
@@ -60,7 +65,7 @@ pub(super) fn make(image: &Image<'_>, work: &Work<'_>, release: &WindowsRelease)
     check_places(image, &base, &existing, &added)?;
     // A folder of the base keeps its rights.
     added.retain(|(path, rights)| *rights != Rights::Folder || !existing.contains(&folded(path)));
-    added.extend(edit_hives(image, release, &staging, work.scratch)?);
+    added.extend(edit_hives(image, release, hives, &staging)?);
     set_times(&staging, image.epoch)?;
     let baked = Wim { path: &path, title: &release.title };
     baked.update(&commands(&staging)?, image.epoch)?;
@@ -184,33 +189,76 @@ fn check_places(
     Ok(())
 }
 
+/// The hives that are edited, as the base has them.
+fn open_hives(image: &Image<'_>, release: &WindowsRelease, scratch: &Path) -> Result<Vec<(Name, Hive)>> {
+    let folder = scratch.join("hives");
+    fs::create_dir(&folder).at("creating", &folder)?;
+    let base = Wim { path: &release.wim, title: &release.title };
+    let mut hives = Vec::new();
+    for hive in edits::HIVES {
+        let name = hive.name();
+        base.extract(release.index, &[&inside(&format!("{CONFIG}\\{name}"))], &folder)?;
+        let missing = || Error::new(ErrorKind::Archive, format!("{}: it has no hive {name}", release.title));
+        let from = find_in(&folder, name).ok_or_else(missing)?;
+        let bytes = fs::read(&from).at("reading", &from)?;
+        let opened = Hive::read(bytes, image.epoch).map_err(|error| of_hive(error, release, hive))?;
+        hives.push((hive, opened));
+    }
+    fs::remove_dir_all(&folder).at("removing", &folder)?;
+    Ok(hives)
+}
+
+fn of_hive(error: Error, release: &WindowsRelease, hive: Name) -> Error {
+    error.context(format!("{}: {}", release.title, hive.name()))
+}
+
+/// The base must have what layers need of it, unless one has Windows enable it.
+fn check_features(plan: &ImagePlan, release: &WindowsRelease, hives: &[(Name, Hive)]) -> Result<()> {
+    let Some((_, system)) = hives.iter().find(|(name, _)| *name == Name::System) else { return Ok(()) };
+    let context = |error| of_hive(error, release, Name::System);
+    let control_set = control_set(system).map_err(context)?;
+    for (layer, feature) in plan
+        .windows()
+        .flat_map(|(layer, windows)| windows.features.iter().map(move |feature| (layer, feature)))
+    {
+        if plan.enabled_features().any(|enabled| enabled.eq_ignore_ascii_case(feature)) {
+            continue;
+        }
+        let missing = missing_services(feature, system, &control_set).map_err(context)?;
+        if !missing.is_empty() {
+            return Err(lacks_feature(release, layer, feature, &missing));
+        }
+    }
+    Ok(())
+}
+
+fn lacks_feature(release: &WindowsRelease, layer: &str, feature: &str, services: &[&str]) -> Error {
+    let services = services.join(" and ");
+    let message = format!(
+        "{} lacks the feature {feature}, which the layer \"{layer}\" needs: there is no service {services}",
+        release.title
+    );
+    Error::new(ErrorKind::Definition, message).help(format!(
+        "enable it before the base is generalized (Enable-WindowsOptionalFeature -Online -All -FeatureName {feature}), \
+         or take a layer that has Windows enable it at its first start, such as windows-features-unattend"
+    ))
+}
+
 /// Edits the hives into the folder `staging`; their paths.
 fn edit_hives(
     image: &Image<'_>,
     release: &WindowsRelease,
+    hives: Vec<(Name, Hive)>,
     staging: &Path,
-    scratch: &Path,
 ) -> Result<Vec<(String, Rights)>> {
-    let folder = scratch.join("hives");
-    fs::create_dir(&folder).at("creating", &folder)?;
-    let base = Wim { path: &release.wim, title: &release.title };
     let to = staging.join(CONFIG.replace('\\', "/"));
     fs::create_dir_all(&to).at("creating", &to)?;
     let mut edited = Vec::new();
-    for hive in edits::HIVES {
-        let name = hive.name();
-        let path = format!("{CONFIG}\\{name}");
-        base.extract(release.index, &[&inside(&path)], &folder)?;
-        let missing = || Error::new(ErrorKind::Archive, format!("{}: it has no hive {name}", release.title));
-        let from = find_in(&folder, name).ok_or_else(missing)?;
-        let bytes = fs::read(&from).at("reading", &from)?;
-        let context = |error: Error| error.context(format!("{}: {name}", release.title));
-        let mut opened = Hive::read(bytes, image.epoch).map_err(context)?;
-        edits::apply(image.plan, hive, &mut opened).map_err(context)?;
-        let to = to.join(name);
-        fs::write(&to, opened.into_bytes()).at("writing", &to)?;
-        edited.push((path, Rights::Private));
+    for (name, mut hive) in hives {
+        edits::apply(image.plan, name, &mut hive).map_err(|error| of_hive(error, release, name))?;
+        let to = to.join(name.name());
+        fs::write(&to, hive.into_bytes()).at("writing", &to)?;
+        edited.push((format!("{CONFIG}\\{}", name.name()), Rights::Private));
     }
-    fs::remove_dir_all(&folder).at("removing", &folder)?;
     Ok(edited)
 }

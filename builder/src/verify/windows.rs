@@ -3,8 +3,10 @@
 
 use std::path::Path;
 
+use serde::Deserialize;
+
 use super::{Check, Findings, Subject};
-use crate::base::windows::{Files, Release, control_set};
+use crate::base::windows::{Files, Release, control_set, missing_services};
 use crate::error::Result;
 use crate::format::hive::{Hive, Value};
 
@@ -29,6 +31,11 @@ pub(super) const CHECKS: &[Check] = &[
     Check { name: "windows-runtime", help: "add the layer windows-containerd", run: runtime },
     Check { name: "windows-kubelet", help: "add the layer windows-kubelet", run: kubelet },
     Check { name: "windows-network", help: "add the layer windows-node", run: network },
+    Check {
+        name: "windows-feature",
+        help: "enable it before the base is generalized, or add the layer windows-features-unattend",
+        run: features,
+    },
 ];
 
 const RUNTIME_CONFIG: &str = r"Program Files\containerd\config.toml";
@@ -39,6 +46,9 @@ const FIREWALL_RULES: &str = r"Services\SharedAccess\Parameters\FirewallPolicy\F
 const SERVER_2019: u32 = 17763;
 /// The patch level from which its network works with Kubernetes.
 const LEAST_2019: u32 = 1817;
+
+/// The feature without which no container starts.
+const CONTAINERS: &str = "Containers";
 
 /// The start of a service: by itself.
 const AUTOMATIC: u32 = 2;
@@ -54,6 +64,15 @@ pub struct Windows {
     files: Files,
     /// The configuration of the container runtime.
     runtime: Option<String>,
+    /// Features that it enables at its first start.
+    enables: Vec<String>,
+}
+
+/// The part of an image's description that is read.
+#[derive(Default, Deserialize)]
+struct Description {
+    #[serde(default)]
+    enables_windows_features: Vec<String>,
 }
 
 /// Reads the image at `path`, if it is one of Windows.
@@ -66,7 +85,10 @@ pub(super) fn read(path: &Path, title: &str, spool: &Path) -> Result<Option<Wind
     let release = Release::of(&software, &system).map_err(|error| error.context(title))?;
     let control_set = control_set(&system).map_err(|error| error.context(title))?;
     let runtime = files.read(RUNTIME_CONFIG)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    Ok(Some(Windows { release, system, software, control_set, files, runtime }))
+    let enables = files.read(&format!("{}\\image.json", contract::IMAGE_FOLDER.replace('/', "\\")))?;
+    let enables = enables.and_then(|json| serde_json::from_slice::<Description>(&json).ok());
+    let enables = enables.unwrap_or_default().enables_windows_features;
+    Ok(Some(Windows { release, system, software, control_set, files, runtime, enables }))
 }
 
 impl Windows {
@@ -194,6 +216,17 @@ fn kubelet(subject: &Subject, findings: &mut Findings<'_>) {
     }
     if !windows.files.has_below(r"opt\cni\bin") {
         findings.add(r"C:\opt\cni\bin", "there are no CNI plugins");
+    }
+}
+
+/// Containers need the services of Windows' feature, at the latest after the first start.
+fn features(subject: &Subject, findings: &mut Findings<'_>) {
+    let Some(windows) = node(subject) else { return };
+    if windows.enables.iter().any(|feature| feature == CONTAINERS) {
+        return;
+    }
+    for service in missing_services(CONTAINERS, &windows.system, &windows.control_set).unwrap_or_default() {
+        findings.add(format!("the feature {CONTAINERS}"), format!("its service {service} is missing"));
     }
 }
 

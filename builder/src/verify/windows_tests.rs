@@ -27,6 +27,9 @@ fn healthy(build: &str, revision: u32) -> Subject {
     );
     set(&format!("{services}\\containerd"), "Start", Value::Dword(2));
     set(&format!("{services}\\Tcpip"), "ImagePath", text(r"System32\drivers\tcpip.sys"));
+    for service in ["hns", "vmcompute"] {
+        set(&format!("{services}\\{service}"), "ImagePath", text(r"%systemroot%\system32\svchost.exe -k"));
+    }
     set(&format!("{services}\\hns\\State"), "HNSControlFlag", Value::Dword(0x50));
     set(&format!("{services}\\wcifs"), "WcifsSOPCountDisabled", Value::Dword(0));
     let rule = "v2.30|Action=Allow|Active=TRUE|Dir=In|Protocol=6|LPort=10250|Name=kubelet|";
@@ -55,6 +58,7 @@ fn healthy(build: &str, revision: u32) -> Subject {
         control_set: "ControlSet001".to_owned(),
         files: Files::named(&ENVIRONMENT_OF_NODE),
         runtime: Some("  sandbox = \"registry.k8s.io/pause:3.10\"\n".to_owned()),
+        enables: Vec::new(),
     };
     let (command_lines, vouched) = (Vec::new(), Vec::new());
     Subject { tree: Tree::default(), arch: Arch::Amd64, command_lines, vouched, windows: Some(windows) }
@@ -114,6 +118,9 @@ fn every_planted_fault_of_windows_is_found_by_its_check_alone() {
             let others = ENVIRONMENT_OF_NODE.iter().filter(|path| !path.starts_with("opt"));
             windows.files = Files::named(&others.copied().collect::<Vec<_>>());
         }),
+        ("windows-feature", "the feature Containers: its service vmcompute is missing", |windows| {
+            windows.system.remove_value(r"ControlSet001\Services\vmcompute", "ImagePath").unwrap();
+        }),
         ("windows-network", "HNSControlFlag: it is 16", |windows| {
             windows
                 .system
@@ -151,6 +158,15 @@ fn an_image_without_a_kubelet_is_not_asked_for_what_a_node_needs() {
     (windows.files, windows.runtime) = (Files::named(&[]), None);
     assert_eq!(verify(&subject, &[]), []);
     assert!(!subject.is_node());
+}
+
+#[test]
+fn a_feature_that_is_enabled_at_the_first_start_need_not_be_there() {
+    let mut subject = healthy("20348", 1);
+    let windows = subject.windows.as_mut().unwrap();
+    windows.system.remove_value(r"ControlSet001\Services\hns", "ImagePath").unwrap();
+    windows.enables = vec!["Containers".to_owned()];
+    assert_eq!(verify(&subject, &[]), []);
 }
 
 #[test]

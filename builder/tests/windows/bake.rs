@@ -365,3 +365,31 @@ fn lookalike_windows_takes_no_archive_with_names_that_it_cannot_have() {
         );
     }
 }
+
+#[test]
+fn lookalike_windows_without_a_feature_is_refused_unless_a_layer_enables_it() {
+    let test = "lookalike_windows_without_a_feature_is_refused_unless_a_layer_enables_it";
+    let Some(folder) = lookalike::folder(test) else { return };
+    let here = folder.path();
+    run("wimlib-imagex", &["export", "install.wim", "2", "x.wim"], here);
+    definition(here, "x.wim", "'wim'");
+    let needs = "summary = \"x\"\nwindows-features = ['Containers', 'Microsoft-Hyper-V']";
+    fs::write(here.join("node/layer.toml"), NODE.replace("summary = \"x\"", needs)).unwrap();
+    done(here, &["lock", "win.toml"]);
+    let output = kiln(here, &["build", "win.toml"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    for part in
+        ["x.wim lacks the feature Microsoft-Hyper-V", "the layer \"node\"", "no service vmms", "help:"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let enables = format!("{RUNTIME}enables-windows-features = ['Microsoft-Hyper-V']\n");
+    fs::write(here.join("runtime/layer.toml"), enables).unwrap();
+    done(here, &["build", "win.toml", "--output-dir", "out"]);
+    let out = here.join("out");
+    run("wimlib-imagex", &["extract", "win.wim", "1", "/usr/lib/kiln/image.json", "--dest-dir=."], &out);
+    let description: serde_json::Value =
+        serde_json::from_slice(&fs::read(out.join("image.json")).unwrap()).unwrap();
+    assert_eq!(description["enables_windows_features"], serde_json::json!(["Microsoft-Hyper-V"]));
+}

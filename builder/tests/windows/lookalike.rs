@@ -68,11 +68,15 @@ fn hex(kind: u8, text: &str) -> String {
 /// The hives of a base, filled by hivex, in the folder `config`.
 pub fn hives(config: &Path, registry: Registry<'_>) {
     let head = "Windows Registry Editor Version 5.00\n\n";
+    // The services of the feature Containers.
+    let service = hex(2, r"%systemroot%\system32\svchost.exe -k NetSvcs");
     let system = format!(
         "{head}[\\Select]\n\"Current\"=dword:00000001\n\"Default\"=dword:00000001\n\n[\\Setup]\n\
          \"SystemSetupInProgress\"=dword:00000001\n\n[\\ControlSet001]\n\n[\\ControlSet001\\Control]\n\n\
          [\\ControlSet001\\Control\\Session Manager]\n\n[\\ControlSet001\\Control\\Session Manager\\Environment]\n\
-         \"Path\"={}\n\n[\\ControlSet001\\Services]\n\n[\\ControlSet001\\Services\\Tcpip]\n\"Start\"=dword:00000001\n",
+         \"Path\"={}\n\n[\\ControlSet001\\Services]\n\n[\\ControlSet001\\Services\\Tcpip]\n\"Start\"=dword:00000001\n\n\
+         [\\ControlSet001\\Services\\hns]\n\"ImagePath\"={service}\n\n\
+         [\\ControlSet001\\Services\\vmcompute]\n\"ImagePath\"={service}\n",
         hex(2, r"%SystemRoot%\system32;%SystemRoot%")
     );
     let software = format!(

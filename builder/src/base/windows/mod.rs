@@ -6,6 +6,7 @@
 //! ```
 
 mod disk;
+mod features;
 mod files;
 mod release;
 
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use disk::look_at;
+pub use features::missing_services;
 pub use files::Files;
 pub use release::{Release, control_set};
 

@@ -43,6 +43,9 @@ pub struct WindowsPlan {
     /// offline.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
+    /// Those of them that Windows has after its first start, because the layer has it enable them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub enables: Vec<String>,
 }
 
 impl WindowsPlan {
