@@ -179,4 +179,28 @@ mod tests {
         assert_eq!(of(&entry, "250000f0"), number(1));
         assert_eq!(store.make().unwrap(), store.make().unwrap());
     }
+
+    #[test]
+    fn a_device_has_the_bytes_that_a_windows_10_has_in_its_own_store() {
+        let id = |text| Uuid::parse_str(text).unwrap();
+        let store = Store {
+            disk: id("0b2394a9-095e-487d-8d48-719ecd4d78ca"),
+            esp: id("36be3955-63bf-4068-a6ab-00195cca3a22"),
+            windows: id("8e0f2c38-e4ea-47ba-b7fc-9d8c74dccf0b"),
+            entry: id("733b62e5-f608-11eb-825c-c112f60133ab"),
+            title: "Windows 10",
+            hypervisor: false,
+            epoch: 0,
+        };
+        let Value::Binary(device) = store.partition(store.windows) else { panic!("bytes") };
+        let expected = [
+            "00000000000000000000000000000000",
+            "06000000000000004800000000000000",
+            "382c0f8eeae4ba47b7fc9d8c74dccf0b",
+            "0000000000000000",
+            "a994230b5e097d488d48719ecd4d78ca",
+            "00000000000000000000000000000000",
+        ];
+        assert_eq!(hex::encode(device), expected.concat());
+    }
 }

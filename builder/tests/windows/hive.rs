@@ -89,3 +89,52 @@ fn lookalike_hives_are_edited_and_others_read_every_value() {
     assert_eq!(hive.value(&format!(r"{SERVICE}\More"), "a").unwrap(), Some(Value::Dword(5)));
     assert_eq!(hive.value(SERVICE, "FailureActions").unwrap(), Some(Value::Binary(long)));
 }
+
+/// Hives of real machines cannot be part of this project. Whoever has a folder of them names it.
+#[test]
+#[ignore = "needs KILN_TEST_HIVES, a folder of hives from real machines"]
+fn hives_of_real_machines_are_edited_and_hivex_reads_everything_else_as_before() {
+    let folder = std::env::var_os("KILN_TEST_HIVES").expect("KILN_TEST_HIVES names a folder");
+    let scratch = tempfile::tempdir().unwrap();
+    let exported = |name: &str| {
+        let output = std::process::Command::new("hivexregedit")
+            .args(["--export", name, "\\"])
+            .current_dir(scratch.path())
+            .output()
+            .unwrap();
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (mut same, mut differ) = (0, Vec::new());
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let bytes = fs::read(&path).unwrap();
+        let mut hive = match Hive::read(bytes.clone(), EPOCH) {
+            Ok(hive) => hive,
+            Err(error) => {
+                eprintln!("{name}: refused: {error}");
+                continue;
+            }
+        };
+        fs::write(scratch.path().join("before"), &bytes).unwrap();
+        let Some(before) = exported("before") else {
+            eprintln!("{name}: hivex refuses it");
+            continue;
+        };
+        if let Err(error) = hive.set(r"Kiln\Test", "a", &Value::Dword(5)) {
+            differ.push(format!("{name}: {error}"));
+            continue;
+        }
+        fs::write(scratch.path().join("after"), hive.into_bytes()).unwrap();
+        let after = exported("after").unwrap_or_default();
+        let after = after.replace("[\\Kiln]\n\n[\\Kiln\\Test]\n\"a\"=dword:00000005\n\n", "");
+        if after == before {
+            same += 1;
+        } else {
+            let first = after.lines().zip(before.lines()).find(|(after, before)| after != before);
+            differ.push(format!("{name}: {first:?}"));
+        }
+    }
+    assert!(differ.is_empty(), "{same} hives are the same; {differ:#?}");
+}
