@@ -11,7 +11,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tar::{EntryType, Header};
 
-use super::compressed;
 use super::oci::layout::{Layout, annotated};
 use super::oci::{self as images, Layer};
 use super::qcow2;
@@ -22,6 +21,7 @@ use crate::format::tar_file::{self, Member};
 use crate::layer::compress::Compression;
 use crate::output::{Output, OutputFile, Writer};
 use crate::part::Parts;
+use crate::part::compressed;
 
 pub(super) const OUTPUT: Output = Output::new::<ContainerDisk>(
     "containerdisk",

@@ -22,7 +22,7 @@ use crate::digest::Digest;
 use crate::disk_rule;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::layer::compress::Compression;
-use crate::output::{Output, OutputFile, Writer, compressed, raw};
+use crate::output::{Output, OutputFile, Writer};
 use crate::part::{Parts, esp};
 use crate::process::{Run, tool};
 
@@ -137,10 +137,9 @@ impl Writer for Iso {
 impl Install {
     /// Writes what is installed into the folder `disc`; the kernel's arguments for it.
     fn write(&self, parts: &Parts<'_>, disc: &Path) -> Result<Vec<String>> {
-        let map = raw::write_block_map(parts, &disc.join(MAP))?;
-        let step = parts.work.progress.step("compressing the disk for the installer");
-        compressed::disk(&parts.disk()?.path, Compression::Zstd, &disc.join(DISK))?;
-        drop(step);
+        let (map, path) = (parts.block_map()?, disc.join(MAP));
+        fs::write(&path, map).at("writing", path)?;
+        parts.compressed_disk(Compression::Zstd)?.copy(&disc.join(DISK))?;
         let volume = volume(&parts.image.plan.name);
         let mut arguments = vec![
             format!("firstboot.install=LABEL={volume}/{DISK}"),

@@ -4,7 +4,6 @@
 //! table in `docs/reference.md` and the check that a base can give what an output needs all come from this
 //! list.
 
-mod compressed;
 mod containerdisk;
 mod gce;
 mod iso;

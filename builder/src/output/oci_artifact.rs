@@ -22,7 +22,7 @@ use serde_json::json;
 
 use super::oci::architecture;
 use super::oci::layout::{Layout, annotated, built, index, tagged};
-use super::{compressed, qcow2};
+use super::qcow2;
 use crate::assembly::{Image, Part};
 use crate::determinism::Calendar;
 use crate::digest::Digest;
@@ -30,6 +30,7 @@ use crate::error::{IoContext, Result};
 use crate::layer::compress::Compression;
 use crate::output::{Output, OutputFile, Writer};
 use crate::part::Parts;
+use crate::part::compressed;
 
 pub(super) const OUTPUT: Output = Output::new::<OciArtifact>(
     "oci-artifact",
@@ -70,11 +71,9 @@ impl Writer for OciArtifact {
         let qcow2 = manifest(&mut layout, image, &config, blob, file)?;
 
         let file = format!("{name}.raw.{}", compressed::extension(self.compression));
-        let disk = &parts.disk()?.path;
-        let step = parts.work.progress.step("compressing the disk for registries");
-        let blob =
-            layout.blob(oci::MediaType::ImageLayer, |path| compressed::disk(disk, self.compression, path))?;
-        drop(step);
+        let disk = parts.compressed_disk(self.compression)?;
+        let blob = layout
+            .blob(oci::MediaType::ImageLayer, |path| disk.copy(path).map(|()| (disk.digest, disk.size)))?;
         let raw = manifest(&mut layout, image, &config, blob, file)?;
 
         let entries = [("qcow2", &qcow2), ("raw", &raw)]

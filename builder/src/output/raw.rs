@@ -9,11 +9,9 @@ use serde::Deserialize;
 
 use crate::assembly::Part;
 use crate::error::{IoContext, Result};
-use crate::format::bmap;
-use crate::format::resized::Resized;
 use crate::layer::compress;
-use crate::output::{Output, OutputFile, Writer, compressed};
-use crate::part::Parts;
+use crate::output::{Output, OutputFile, Writer};
+use crate::part::{Parts, compressed};
 use crate::sparse;
 
 pub(super) const OUTPUT: Output = Output::new::<Raw>(
@@ -54,7 +52,8 @@ impl Writer for Raw {
         let mut files = vec![self.disk(parts, folder)?];
         if self.block_map {
             let name = file("raw.bmap");
-            write_block_map(parts, &folder.join(&name))?;
+            let path = folder.join(&name);
+            fs::write(&path, parts.block_map()?).at("writing", path)?;
             files.push(name.into());
         }
         if parts.image.vendor().is_some() || parts.image.windows().is_some() {
@@ -76,30 +75,20 @@ impl Writer for Raw {
 
 impl Raw {
     fn disk(&self, parts: &Parts<'_>, folder: &Path) -> Result<OutputFile> {
-        let disk = &parts.disk()?.path;
         let file = format!("{}.raw", parts.image.plan.name);
         let compression = match self.compression {
             Compression::None => {
-                link_or_copy(disk, &folder.join(&file))?;
+                link_or_copy(&parts.disk()?.path, &folder.join(&file))?;
                 return Ok(file.into());
             }
             Compression::Gzip => compress::Compression::Gzip,
             Compression::Zstd => compress::Compression::Zstd,
         };
-        let _step = parts.work.progress.step("compressing the raw disk");
+        let disk = parts.compressed_disk(compression)?;
         let file = format!("{file}.{}", compressed::extension(compression));
-        let (digest, _) = compressed::disk(disk, compression, &folder.join(&file))?;
-        Ok(OutputFile { file, digest: Some(digest) })
+        disk.copy(&folder.join(&file))?;
+        Ok(OutputFile { file, digest: Some(disk.digest) })
     }
-}
-
-/// Writes the block map of the disk into the new file `path`; its text.
-pub(super) fn write_block_map(parts: &Parts<'_>, path: &Path) -> Result<String> {
-    let _step = parts.work.progress.step("making the block map");
-    let disk = &parts.disk()?.path;
-    let map = bmap::make(&Resized::whole(disk, 1)?).at("reading", disk)?;
-    fs::write(path, &map).at("writing", path)?;
-    Ok(map)
 }
 
 /// The scratch folder is on the output's file system: a second name for the file costs nothing.

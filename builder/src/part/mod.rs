@@ -6,6 +6,7 @@
 //! extensions ─► additions to a vendor's release ─► disk
 //! image of Windows ─► with layers ─► disk
 //! kernel, initrd, root (or a vendor's, and additions) ─► set for the network
+//! disk ─► compressed, block map
 //! ```
 //!
 //! Parts in brackets do not exist yet. [`Parts`] is the only code that knows this order: each file of this
@@ -16,6 +17,7 @@
 
 pub(crate) mod bios;
 pub(crate) mod command_line;
+pub(crate) mod compressed;
 pub(crate) mod compression;
 pub(crate) mod disk;
 pub(crate) mod esp;
@@ -37,6 +39,10 @@ use std::path::{Path, PathBuf};
 
 use crate::assembly::{Image, VendorRelease};
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::format::bmap;
+use crate::format::resized::Resized;
+use crate::layer::compress::Compression;
+use crate::part::compressed::CompressedDisk;
 use crate::part::disk::Disk;
 use crate::part::esp::Esp;
 use crate::part::kernel::Kernel;
@@ -59,6 +65,9 @@ pub struct Parts<'a> {
     command_line: Once<String>,
     esp: Once<Esp>,
     disk: Once<Disk>,
+    gzip_disk: Once<CompressedDisk>,
+    zstd_disk: Once<CompressedDisk>,
+    block_map: Once<String>,
     additions: Once<Tree>,
     network_initrd: Once<PathBuf>,
     windows: Once<WindowsImage>,
@@ -75,6 +84,9 @@ impl<'a> Parts<'a> {
             command_line: Once::default(),
             esp: Once::default(),
             disk: Once::default(),
+            gzip_disk: Once::default(),
+            zstd_disk: Once::default(),
+            block_map: Once::default(),
             additions: Once::default(),
             network_initrd: Once::default(),
             windows: Once::default(),
@@ -148,6 +160,25 @@ impl<'a> Parts<'a> {
             let (esp, loader) = (self.esp()?, self.bios_loader()?);
             disk::make(&self.image, &self.work, layout::DISK, self.root()?, esp, loader.as_ref())
         })
+    }
+
+    /// The disk, compressed.
+    pub fn compressed_disk(&self, compression: Compression) -> Result<&CompressedDisk> {
+        let disk = match compression {
+            Compression::Gzip => &self.gzip_disk,
+            Compression::Zstd => &self.zstd_disk,
+        };
+        disk.get_or_make(|| compressed::make(self.disk()?, compression, &self.work))
+    }
+
+    /// The disk's block map.
+    pub fn block_map(&self) -> Result<&str> {
+        let make = || {
+            let path = &self.disk()?.path;
+            let _step = self.work.progress.step("making the block map");
+            bmap::make(&Resized::whole(path, 1)?).at("reading", path)
+        };
+        self.block_map.get_or_make(make).map(String::as_str)
     }
 
     /// An image of Windows with the layers in it. Its file must not be changed: outputs link it.
