@@ -120,6 +120,8 @@ pub struct WindowsRelease {
     pub wim: PathBuf,
     /// Its number there.
     pub index: u32,
+    /// Its build.
+    pub build: u32,
 }
 
 /// A vendor's release, verified and on this machine.

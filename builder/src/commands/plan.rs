@@ -154,6 +154,7 @@ fn changes(windows: &WindowsPlan) -> Vec<(&'static str, String)> {
         ("firewall", rules.join(", ")),
         ("path", windows.path.join(", ")),
         ("environment", variables.join(", ")),
+        ("drivers", windows.drivers.join(", ")),
         ("features", windows.features.join(", ")),
         ("enables", windows.enables.join(", ")),
     ];

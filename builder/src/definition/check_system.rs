@@ -48,6 +48,7 @@ fn first_windows_key(file: &LayerSpec) -> Option<&'static str> {
         ("firewall", file.firewall.is_empty()),
         ("environment", file.environment.is_empty()),
         ("path", file.path.is_empty()),
+        ("windows-driver", file.windows_driver.is_empty()),
         ("windows-features", file.windows_features.is_empty()),
         ("enables-windows-features", file.enables_windows_features.is_empty()),
     ];

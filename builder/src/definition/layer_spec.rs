@@ -14,7 +14,7 @@ use super::condition::When;
 use super::plan::{Arch, SignatureKind};
 use super::value::{ImagePath, Mode, Name, SchemaVersion};
 use super::windows::WINDOWS;
-use super::windows::spec::{FirewallSpec, RegistryValueSpec, WindowsServiceSpec};
+use super::windows::spec::{FirewallSpec, RegistryValueSpec, WindowsDriverSpec, WindowsServiceSpec};
 use crate::digest::Digest;
 
 /// A Kiln layer definition.
@@ -83,6 +83,9 @@ pub struct LayerSpec {
     /// Folders that Windows looks for programs in, after its own: 'C:\k'.
     #[serde(default)]
     pub path: Vec<String>,
+    /// Drivers that Windows must have when it starts.
+    #[serde(default)]
+    pub windows_driver: Vec<WindowsDriverSpec>,
     /// Optional features that Windows must have, by their names for DISM: "Containers". Nobody can add them
     /// to an image offline.
     #[serde(default)]

@@ -110,6 +110,7 @@ fn conditions(layer: &Layer) -> impl Iterator<Item = &When> {
     let values = file.registry.iter().map(|step| &step.when);
     let services = file.windows_service.iter().map(|step| &step.when);
     let rules = file.firewall.iter().map(|step| &step.when);
+    let drivers = file.windows_driver.iter().map(|step| &step.when);
     artifacts
         .chain(files)
         .chain(folders)
@@ -117,6 +118,7 @@ fn conditions(layer: &Layer) -> impl Iterator<Item = &When> {
         .chain(values)
         .chain(services)
         .chain(rules)
+        .chain(drivers)
 }
 
 fn add(layer: &Layer, apply: &dyn Fn(&When) -> bool, names: &mut BTreeSet<String>) {
@@ -138,6 +140,8 @@ fn add(layer: &Layer, apply: &dyn Fn(&When) -> bool, names: &mut BTreeSet<String
     names.extend(values.flat_map(|value| value.texts().into_iter().flat_map(names_in)));
     let services = file.windows_service.iter().filter(|service| apply(&service.when));
     names.extend(services.flat_map(|service| names_in(&service.command)));
+    let drivers = file.windows_driver.iter().filter(|driver| apply(&driver.when));
+    names.extend(drivers.flat_map(|driver| names_in(&driver.inf)));
     names.extend(file.environment.values().chain(&file.path).flat_map(|text| names_in(text)));
 }
 

@@ -12,7 +12,9 @@ use super::windows::firewall::{FirewallRule, is_ports};
 use super::windows::names;
 use super::windows::registry::{self, RegistryData, RegistryValue};
 use super::windows::service::WindowsService;
-use super::windows::spec::{FirewallSpec, RegistryType, RegistryValueSpec, WindowsServiceSpec};
+use super::windows::spec::{
+    FirewallSpec, RegistryType, RegistryValueSpec, WindowsDriverSpec, WindowsServiceSpec,
+};
 use crate::at;
 use crate::error::{Error, Result};
 
@@ -52,6 +54,11 @@ pub(super) fn resolve(layer: &Layer, variables: &Variables) -> Result<Option<Win
     for (index, entry) in file.path.iter().enumerate() {
         plan.path.push(resolver.path(index, entry)?);
     }
+    for (index, spec) in file.windows_driver.iter().enumerate() {
+        if layer.applies("windows-driver", index, &spec.when, variables)? {
+            plan.drivers.push(resolver.driver(index, spec)?);
+        }
+    }
     plan.features = resolver.features("windows-features", &file.windows_features)?;
     plan.enables = resolver.features("enables-windows-features", &file.enables_windows_features)?;
     resolver.check_twice(&plan)?;
@@ -75,12 +82,21 @@ pub(super) fn check_alone(layer: &Layer, variables: &Variables) -> Vec<Error> {
     let environment =
         file.environment.iter().map(|(name, value)| resolver.environment(name, value).map(drop));
     let path = file.path.iter().enumerate().map(|(index, entry)| resolver.path(index, entry).map(drop));
+    let drivers = file.windows_driver.iter().enumerate().map(|(index, spec)| {
+        applies("windows-driver", index, &spec.when).and_then(|_| resolver.driver(index, spec).map(drop))
+    });
     let features = [
         ("windows-features", &file.windows_features),
         ("enables-windows-features", &file.enables_windows_features),
     ];
     let features = features.map(|(key, names)| resolver.features(key, names).map(drop));
-    let all = values.chain(services).chain(rules).chain(environment).chain(path).chain(features);
+    let all = values
+        .chain(services)
+        .chain(rules)
+        .chain(environment)
+        .chain(path)
+        .chain(drivers)
+        .chain(features);
     all.filter_map(Result::err).collect()
 }
 
@@ -236,6 +252,27 @@ impl Resolver<'_> {
             return Err(self.error(&place, &message, r"write one folder with its drive: 'C:\k'"));
         };
         names::check_path(&below).map_err(|(message, help)| self.error(&place, &message, &help))?;
+        Ok(names::shown(&below))
+    }
+
+    fn driver(&self, index: usize, spec: &WindowsDriverSpec) -> Result<String> {
+        let place = at!["windows-driver", index, "inf"];
+        let inf = self.expand(&place, &spec.inf)?;
+        let is_inf = |path: &String| names::folded(path).ends_with(".INF");
+        let Some(below) = names::below_drive(&inf).filter(is_inf) else {
+            let message = format!("\"{inf}\" is not the .inf file of a driver");
+            let help = r"write its whole path in the image: 'C:\Windows\Drivers\viostor\viostor.inf'";
+            return Err(self.error(&place, &message, help));
+        };
+        names::check_path(&below).map_err(|(message, help)| self.error(&place, &message, &help))?;
+        if !below.contains('/') || below.contains(';') {
+            let help = "its folder becomes one of those in which Windows looks for drivers";
+            return Err(self.error(
+                &place,
+                "an .inf file has a folder of its own, without ; in its name",
+                help,
+            ));
+        }
         Ok(names::shown(&below))
     }
 

@@ -231,6 +231,11 @@ fn mistakes_in_steps_for_windows_are_told_with_their_line() {
         ("[environment]\nPath = 'C:\\k'\n".to_owned(), "path = ['C:\\k']"),
         ("windows-features = [\"a b\"]\n".to_owned(), "not the name of a feature"),
         ("enables-windows-features = [\"\"]\n".to_owned(), "not the name of a feature"),
+        ("[[windows-driver]]\ninf = 'viostor.inf'\n".to_owned(), "not the .inf file of a driver"),
+        ("[[windows-driver]]\ninf = 'C:\\Drivers\\x.sys'\n".to_owned(), "not the .inf file of a driver"),
+        ("[[windows-driver]]\ninf = 'C:\\x.inf'\n".to_owned(), "a folder of its own"),
+        ("[[windows-driver]]\ninf = 'C:\\a;b\\x.inf'\n".to_owned(), "a folder of its own"),
+        ("[[windows-driver]]\ninf = 'C:\\aux\\x.inf'\n".to_owned(), "name of a device"),
     ] {
         let said = said(&format!("{head}{step}"));
         assert!(said.contains(message), "{step}: {said}");

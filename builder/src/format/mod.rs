@@ -10,6 +10,7 @@ pub(crate) mod fat32;
 mod fat_names;
 pub(crate) mod gpt;
 pub mod hive;
+pub mod inf;
 pub mod ntfs;
 pub(crate) mod resized;
 pub(crate) mod pe;

@@ -1,11 +1,12 @@
 //! An image of Windows with the layers in it: a WIM, and a disk that boots from it by UEFI.
 //!
 //! ```text
-//! WIM ─► one image of it ─► files, edited hives ─► WIM ─► NTFS volume ─┐
+//! WIM ─► one image of it ─► files, drivers, edited hives ─► WIM ─► NTFS volume ─┐
 //!                                  boot manager, its store ─► ESP ─────┴─► disk
 //! ```
 
 mod disk;
+mod drivers;
 mod edits;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ use crate::part::work::Work;
 use crate::tree::{Body, Node};
 
 pub(super) use disk::make as make_disk;
+use drivers::Driver;
 
 /// The folder of the hives.
 const CONFIG: &str = r"Windows\System32\config";
@@ -54,6 +56,7 @@ pub(super) fn make(image: &Image<'_>, work: &Work<'_>, release: &WindowsRelease)
     let base = Wim { path: &release.wim, title: &release.title };
     let hives = open_hives(image, release, work.scratch)?;
     check_features(image.plan, release, &hives)?;
+    let drivers = drivers::read(image, release)?;
     {
         let _step = work.progress.step("copying the image of Windows");
         base.export(release.index, &path, image.epoch)?;
@@ -61,11 +64,12 @@ pub(super) fn make(image: &Image<'_>, work: &Work<'_>, release: &WindowsRelease)
     let _step = work.progress.step("adding the layers to Windows");
     let staging = work.scratch.join("windows");
     let mut added = stage(image, &staging)?;
+    added.extend(drivers::stage(&drivers, &staging)?);
     let existing: BTreeSet<String> = base.paths(release.index)?.iter().map(|path| folded(path)).collect();
     check_places(image, &base, &existing, &added)?;
     // A folder of the base keeps its rights.
     added.retain(|(path, rights)| *rights != Rights::Folder || !existing.contains(&folded(path)));
-    added.extend(edit_hives(image, release, hives, &staging)?);
+    added.extend(edit_hives(image, release, &drivers, hives, &staging)?);
     set_times(&staging, image.epoch)?;
     let baked = Wim { path: &path, title: &release.title };
     baked.update(&commands(&staging)?, image.epoch)?;
@@ -248,6 +252,7 @@ fn lacks_feature(release: &WindowsRelease, layer: &str, feature: &str, services:
 fn edit_hives(
     image: &Image<'_>,
     release: &WindowsRelease,
+    drivers: &[Driver],
     hives: Vec<(Name, Hive)>,
     staging: &Path,
 ) -> Result<Vec<(String, Rights)>> {
@@ -255,7 +260,7 @@ fn edit_hives(
     fs::create_dir_all(&to).at("creating", &to)?;
     let mut edited = Vec::new();
     for (name, mut hive) in hives {
-        edits::apply(image.plan, name, &mut hive).map_err(|error| of_hive(error, release, name))?;
+        edits::apply(image.plan, drivers, name, &mut hive).map_err(|error| of_hive(error, release, name))?;
         let to = to.join(name.name());
         fs::write(&to, hive.into_bytes()).at("writing", &to)?;
         edited.push((format!("{CONFIG}\\{}", name.name()), Rights::Private));

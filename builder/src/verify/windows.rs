@@ -50,6 +50,8 @@ const LEAST_2019: u32 = 1817;
 /// The feature without which no container starts.
 const CONTAINERS: &str = "Containers";
 
+/// The start of a service: by the boot loader.
+const BOOT: u32 = 0;
 /// The start of a service: by itself.
 const AUTOMATIC: u32 = 2;
 
@@ -164,6 +166,11 @@ fn services(subject: &Subject, findings: &mut Findings<'_>) {
     for name in names.ok().flatten().unwrap_or_default() {
         let command = windows.service(&name, "ImagePath");
         let program = command.as_ref().and_then(Value::text).and_then(program);
+        let driver = match windows.service(&name, "Start") {
+            Some(Value::Dword(BOOT)) => command.as_ref().and_then(Value::text).map(driver),
+            _ => None,
+        };
+        let program = program.map(str::to_owned).or(driver);
         if let Some(program) = program.filter(|program| !windows.files.has(program)) {
             findings.add(format!("the service {name}"), format!("its program C:\\{program} is missing"));
         }
@@ -177,6 +184,13 @@ fn services(subject: &Subject, findings: &mut Findings<'_>) {
     {
         findings.add("the service containerd", "it does not start by itself");
     }
+}
+
+/// The file of a boot driver, whose path begins in Windows' folder.
+fn driver(path: &str) -> String {
+    let lower = path.to_ascii_lowercase();
+    let root = [r"\systemroot\", r"%systemroot%\"].into_iter().find(|root| lower.starts_with(root));
+    format!("Windows\\{}", &path[root.map_or(0, str::len)..])
 }
 
 /// The program of a command line, if it is below the system drive by its whole path.

@@ -93,6 +93,12 @@ fn every_planted_fault_of_windows_is_found_by_its_check_alone() {
             let command = Value::String(r"C:\k\gone.exe -x".to_owned());
             windows.system.set(r"ControlSet001\Services\x", "ImagePath", &command).unwrap();
         }),
+        ("windows-service", "C:\\Windows\\System32\\drivers\\viostor.sys is missing", |windows| {
+            let key = r"ControlSet001\Services\viostor";
+            let path = Value::ExpandString(r"\SystemRoot\System32\drivers\viostor.sys".to_owned());
+            windows.system.set(key, "ImagePath", &path).unwrap();
+            windows.system.set(key, "Start", &Value::Dword(0)).unwrap();
+        }),
         ("windows-service", "the service containerd: it is missing", |windows| {
             let key = r"ControlSet001\Services\containerd";
             for name in ["ImagePath", "Start"] {

@@ -78,7 +78,7 @@ pub fn kiln(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 /// What it says where it must succeed.
-fn done(folder: &Path, arguments: &[&str]) -> String {
+pub fn done(folder: &Path, arguments: &[&str]) -> String {
     let output = kiln(folder, arguments);
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said).into_owned();

@@ -49,6 +49,8 @@ summary = "what the company adds"
 os = ["windows"]
 path = ['C:\k']
 windows-features = ["Containers"]
+[[windows-driver]]
+inf = 'C:\k\release.inf'
 [[file]]
 path = 'C:\k\release.txt'
 content = "${kubernetes} on ${windows} (${windows-build})"
@@ -163,6 +165,7 @@ fn layers_for_windows_become_one_archive_the_same_each_time() {
     }
     assert_eq!(set["links"][0]["target"], r"C:\etc\kubernetes\pki");
     assert_eq!(set["path"][1], r"C:\k");
+    assert_eq!(set["drivers"][0], r"C:\k\release.inf");
     let value = |name: &str| {
         let values = set["registry"].as_array().unwrap();
         values.iter().find(|value| value["name"] == name).unwrap_or_else(|| panic!("{name}"))
@@ -176,6 +179,13 @@ fn layers_for_windows_become_one_archive_the_same_each_time() {
     let again = kiln(here, &["build", "images/node.toml", "--output-dir", "again", "--locked", "--offline"]);
     assert!(again.status.success(), "{}", said(&again));
     assert!(fs::read(&zip).unwrap() == fs::read(here.join("again/node-windows-layers.zip")).unwrap());
+
+    // What a layer enables is not asked of the machine.
+    let enables = "enables-windows-features = [\"Containers\"]\n[[windows-driver]]";
+    fs::write(here.join("images/acme/layer.toml"), ACME.replace("[[windows-driver]]", enables)).unwrap();
+    let files = unpacked(&build(here, "enabled"), &here.join("unpacked-enabled"));
+    let set: Value = serde_json::from_slice(&files["layers.json"]).unwrap();
+    assert_eq!(set["features"], serde_json::json!([]));
 }
 
 #[test]

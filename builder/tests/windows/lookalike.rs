@@ -76,19 +76,21 @@ pub fn hives(config: &Path, registry: Registry<'_>) {
          [\\ControlSet001\\Control\\Session Manager]\n\n[\\ControlSet001\\Control\\Session Manager\\Environment]\n\
          \"Path\"={}\n\n[\\ControlSet001\\Services]\n\n[\\ControlSet001\\Services\\Tcpip]\n\"Start\"=dword:00000001\n\n\
          [\\ControlSet001\\Services\\hns]\n\"ImagePath\"={service}\n\n\
-         [\\ControlSet001\\Services\\vmcompute]\n\"ImagePath\"={service}\n",
+         [\\ControlSet001\\Services\\vmcompute]\n\"ImagePath\"={service}\n\n[\\DriverDatabase]\n\n\
+         [\\DriverDatabase\\DeviceIds]\n\n[\\DriverDatabase\\DriverInfFiles]\n\n[\\DriverDatabase\\DriverPackages]\n",
         hex(2, r"%SystemRoot%\system32;%SystemRoot%")
     );
     let software = format!(
         "{head}[\\Microsoft]\n\n[\\Microsoft\\Windows NT]\n\n[\\Microsoft\\Windows NT\\CurrentVersion]\n\
          \"ProductName\"={}\n\"EditionID\"={}\n\"CurrentBuildNumber\"={}\n\"UBR\"=dword:{:08x}\n\n\
-         [\\Microsoft\\Windows]\n\n[\\Microsoft\\Windows\\CurrentVersion]\n\n\
+         [\\Microsoft\\Windows]\n\n[\\Microsoft\\Windows\\CurrentVersion]\n\"DevicePath\"={}\n\n\
          [\\Microsoft\\Windows\\CurrentVersion\\Setup]\n\n[\\Microsoft\\Windows\\CurrentVersion\\Setup\\State]\n\
          \"ImageState\"={}\n",
         hex(1, "Windows Server 2022 Standard"),
         hex(1, "ServerStandardCore"),
         hex(1, registry.build),
         registry.revision,
+        hex(2, r"%SystemRoot%\inf"),
         hex(1, registry.state)
     );
     for (name, text) in [("SYSTEM", system), ("SOFTWARE", software)] {

@@ -109,7 +109,8 @@ impl Base for Windows {
         let _step = job.progress.step(&format!("reading {}", locked.windows));
         let wim = wim(&locked.sha256, &locked.windows, job.store, job.scratch)?;
         let (title, product) = (locked.windows.clone(), locked.product.clone());
-        Ok(Content::Windows(WindowsRelease { title, product, wim, index: locked.image }))
+        let (index, build) = (locked.image, locked.build);
+        Ok(Content::Windows(WindowsRelease { title, product, wim, index, build }))
     }
 }
 

@@ -39,6 +39,9 @@ pub struct WindowsPlan {
     /// Folders that programs are looked for in, after those that the base has: `C:\k`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub path: Vec<String>,
+    /// `.inf` files of drivers, by their paths in the image: `C:\Windows\Drivers\viostor\viostor.inf`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drivers: Vec<String>,
     /// Optional features that Windows must have, by their names for DISM. They cannot be added to an image
     /// offline.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -101,6 +101,18 @@ const fn a_day() -> u32 {
     86_400
 }
 
+/// A driver that Windows must have when it starts.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WindowsDriverSpec {
+    /// Its .inf file, which a layer brings together with the files beside it:
+    /// 'C:\Windows\Drivers\viostor\viostor.inf'. Variables are replaced.
+    pub inf: String,
+    /// Conditions.
+    #[serde(default)]
+    pub when: When,
+}
+
 /// A rule of Windows' firewall that lets connections pass.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

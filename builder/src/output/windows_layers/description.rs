@@ -19,7 +19,7 @@ pub(super) struct Description<'a> {
     /// The build number of Windows, if the definition wants a certain one, and the oldest revision.
     build: Option<u32>,
     least_revision: u32,
-    /// Features that Windows must have.
+    /// Features that Windows must have already: no layer has it enable them.
     features: Vec<&'a str>,
     files: Vec<FileFact>,
     folders: Vec<String>,
@@ -27,6 +27,8 @@ pub(super) struct Description<'a> {
     registry: Vec<ValueFact>,
     /// Entries of the search path.
     path: Vec<&'a str>,
+    /// `.inf` files of drivers.
+    drivers: Vec<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,6 +72,7 @@ impl<'a> Description<'a> {
             links: Vec::new(),
             registry: Vec::new(),
             path: Vec::new(),
+            drivers: Vec::new(),
         };
         for (path, entry) in &tree.entries {
             let shown = names::shown(path);
@@ -85,9 +88,11 @@ impl<'a> Description<'a> {
                 }
             }
         }
-        for windows in plan.layers.iter().filter_map(|layer| layer.windows.as_ref()) {
-            description.features.extend(windows.features.iter().map(String::as_str));
+        for (_, windows) in plan.windows() {
+            let missing = |feature: &&String| !plan.enabled_features().any(|enabled| enabled == *feature);
+            description.features.extend(windows.features.iter().filter(missing).map(String::as_str));
             description.path.extend(windows.path.iter().map(String::as_str));
+            description.drivers.extend(windows.drivers.iter().map(String::as_str));
             description.registry.extend(windows.values().iter().map(ValueFact::of));
         }
         description.features.sort_unstable();

@@ -101,4 +101,9 @@ foreach ($value in $set.registry) {
     [Microsoft.Win32.Registry]::SetValue($value.key, $value.name, (Get-Data $value), $kind)
 }
 Add-SearchPath @($set.path)
+foreach ($driver in $set.drivers) {
+    & "$env:SystemRoot\System32\pnputil.exe" /add-driver (Get-Target $driver) /install
+    # 259: no device here needs it yet. 3010: it runs after a restart.
+    if ($LASTEXITCODE -notin 0, 259, 3010) { throw "pnputil does not take ${driver}: exit code $LASTEXITCODE" }
+}
 Write-Output "the layers of $($set.name) are here; restart the machine, and its services start"

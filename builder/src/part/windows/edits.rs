@@ -2,31 +2,42 @@
 
 use crate::base::windows::control_set;
 use crate::definition::plan::ImagePlan;
+use crate::definition::windows::names::{below_drive, shown};
 use crate::definition::windows::path_value;
 use crate::definition::windows::registry::{CURRENT_CONTROL_SET, Hive as Name, RegistryData};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::hive::{Hive, Value};
+use crate::part::windows::drivers::{self, Driver};
 
 /// The hives that are edited.
 pub(super) const HIVES: [Name; 2] = Name::ALL;
 
-/// Between the folders of the search path.
+/// The folders in which Windows looks for drivers.
+const DEVICE_PATH: (&str, &str) = (r"Microsoft\Windows\CurrentVersion", "DevicePath");
+
+/// Between the folders of a search path.
 const SEPARATOR: char = ';';
 
 /// Sets every value that the layers have for the hive `name`; those of upper layers last.
-pub(super) fn apply(plan: &ImagePlan, name: Name, hive: &mut Hive) -> Result<()> {
+pub(super) fn apply(plan: &ImagePlan, drivers: &[Driver], name: Name, hive: &mut Hive) -> Result<()> {
     let control_set = if name == Name::System { control_set(hive)? } else { String::new() };
     let key = |key: &str| match key.strip_prefix(CURRENT_CONTROL_SET) {
         Some(below) if name == Name::System => format!("{control_set}{below}"),
         _ => key.to_owned(),
     };
-    for layer in plan.layers.iter().filter_map(|layer| layer.windows.as_ref()) {
+    if name == Name::System {
+        drivers::register(drivers, plan.arch, hive, &control_set)?;
+    }
+    for (_, layer) in plan.windows() {
         for value in layer.values().iter().filter(|value| value.hive == name) {
             hive.set(&key(&value.key), &value.name, &data(&value.data))?;
         }
         if name == Name::System && !layer.path.is_empty() {
             let (path, value) = path_value();
             extend_path(hive, &key(&path), value, &layer.path)?;
+        }
+        if name == Name::Software && !layer.drivers.is_empty() {
+            extend_path(hive, DEVICE_PATH.0, DEVICE_PATH.1, &folders(&layer.drivers))?;
         }
     }
     Ok(())
@@ -36,8 +47,11 @@ pub(super) fn apply(plan: &ImagePlan, name: Name, hive: &mut Hive) -> Result<()>
 fn extend_path(hive: &mut Hive, key: &str, name: &str, folders: &[String]) -> Result<()> {
     let old = hive.value(key, name)?;
     let old = old.as_ref().and_then(Value::text).ok_or_else(|| {
-        Error::new(ErrorKind::Archive, "the registry has no search path, as that of Windows does")
-            .help("take an image of Windows Server")
+        Error::new(
+            ErrorKind::Archive,
+            format!("the registry has no search path {name}, as that of Windows does"),
+        )
+        .help("take an image of Windows Server")
     })?;
     let mut all: Vec<&str> = old.split(SEPARATOR).filter(|folder| !folder.is_empty()).collect();
     for folder in folders {
@@ -49,6 +63,15 @@ fn extend_path(hive: &mut Hive, key: &str, name: &str, folders: &[String]) -> Re
     }
     let joined = all.join(&SEPARATOR.to_string());
     hive.set(key, name, &Value::ExpandString(joined))
+}
+
+/// The folders of files.
+fn folders(files: &[String]) -> Vec<String> {
+    let folder = |file: &String| {
+        let below = below_drive(file)?;
+        Some(shown(below.rsplit_once('/')?.0))
+    };
+    files.iter().filter_map(folder).collect()
 }
 
 fn data(data: &RegistryData) -> Value {
