@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::assembly::{Image, WindowsRelease};
-use crate::base::windows::{control_set, missing_services};
+use crate::base::windows::{control_set, hive_of, logs_of, missing_services, path_of};
 use crate::definition::plan::ImagePlan;
 use crate::definition::windows::names;
 use crate::definition::windows::registry::Hive as Name;
@@ -24,15 +24,12 @@ use crate::determinism;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::hive::Hive;
 use crate::format::ntfs::Rights;
-use crate::format::wim::{self, Wim, find_in, inside, quoted};
+use crate::format::wim::{self, Wim, inside, quoted};
 use crate::part::work::Work;
 use crate::tree::{Body, Node};
 
 pub(super) use disk::make as make_disk;
 use drivers::Driver;
-
-/// The folder of the hives.
-const CONFIG: &str = r"Windows\System32\config";
 
 /// An image with the layers in it.
 #[derive(Debug)]
@@ -100,9 +97,8 @@ fn commands(staging: &Path) -> Result<String> {
     })?;
     let mut commands = format!("add {staging} '/'\n");
     for hive in edits::HIVES {
-        for log in ["LOG1", "LOG2"] {
-            commands +=
-                &format!("delete --force '{}.{log}'\n", inside(&format!("{CONFIG}\\{}", hive.name())));
+        for log in logs_of(hive.name()) {
+            commands += &format!("delete --force '{}'\n", inside(&log));
         }
     }
     Ok(commands)
@@ -195,21 +191,9 @@ fn check_places(
 
 /// The hives that are edited, as the base has them.
 fn open_hives(image: &Image<'_>, release: &WindowsRelease, scratch: &Path) -> Result<Vec<(Name, Hive)>> {
-    let folder = scratch.join("hives");
-    fs::create_dir(&folder).at("creating", &folder)?;
     let base = Wim { path: &release.wim, title: &release.title };
-    let mut hives = Vec::new();
-    for hive in edits::HIVES {
-        let name = hive.name();
-        base.extract(release.index, &[&inside(&format!("{CONFIG}\\{name}"))], &folder)?;
-        let missing = || Error::new(ErrorKind::Archive, format!("{}: it has no hive {name}", release.title));
-        let from = find_in(&folder, name).ok_or_else(missing)?;
-        let bytes = fs::read(&from).at("reading", &from)?;
-        let opened = Hive::read(bytes, image.epoch).map_err(|error| of_hive(error, release, hive))?;
-        hives.push((hive, opened));
-    }
-    fs::remove_dir_all(&folder).at("removing", &folder)?;
-    Ok(hives)
+    let open = |name: Name| Ok((name, hive_of(&base, release.index, name.name(), scratch, image.epoch)?));
+    edits::HIVES.into_iter().map(open).collect()
 }
 
 fn of_hive(error: Error, release: &WindowsRelease, hive: Name) -> Error {
@@ -256,14 +240,13 @@ fn edit_hives(
     hives: Vec<(Name, Hive)>,
     staging: &Path,
 ) -> Result<Vec<(String, Rights)>> {
-    let to = staging.join(CONFIG.replace('\\', "/"));
-    fs::create_dir_all(&to).at("creating", &to)?;
     let mut edited = Vec::new();
     for (name, mut hive) in hives {
         edits::apply(image.plan, drivers, name, &mut hive).map_err(|error| of_hive(error, release, name))?;
-        let to = to.join(name.name());
-        fs::write(&to, hive.into_bytes()).at("writing", &to)?;
-        edited.push((format!("{CONFIG}\\{}", name.name()), Rights::Private));
+        let path = path_of(name.name());
+        let to = staging.join(path.replace('\\', "/"));
+        write(&Body::inline(hive.into_bytes()), &to).at("writing", &to)?;
+        edited.push((path, Rights::Private));
     }
     Ok(edited)
 }

@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{HEAD, disk};
+use super::{HEAD, disk, hives};
 use crate::definition::windows::names::folded;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::hive::Hive;
 use crate::format::ntfs;
 use crate::format::wim::{self, Wim};
 use crate::image_source::first_bytes;
-
-/// The folder of the hives.
-const CONFIG: &str = r"Windows\System32\config";
 
 /// The files of an image.
 #[derive(Debug)]
@@ -101,11 +98,9 @@ impl Files {
     /// A hive of the registry.
     ///
     /// # Errors
-    /// [`ErrorKind::Archive`] if it is missing, dirty or broken.
+    /// [`ErrorKind::Archive`] if it is missing or broken, or its changes are not in its log files.
     pub fn hive(&self, name: &str) -> Result<Hive> {
-        let missing = || Error::new(ErrorKind::Archive, format!("{}: it has no hive {name}", self.title));
-        let bytes = self.read(&format!("{CONFIG}\\{name}"))?.ok_or_else(missing)?;
-        Hive::read(bytes, 0).map_err(|error| error.context(format!("{}: {name}", self.title)))
+        hives::hive(name, &self.title, |path| self.read(path), 0)
     }
 
     /// Files without content.

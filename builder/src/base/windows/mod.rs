@@ -8,6 +8,7 @@
 mod disk;
 mod features;
 mod files;
+mod hives;
 mod release;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use serde::Serialize;
 pub use disk::look_at;
 pub use features::missing_services;
 pub use files::Files;
+pub use hives::{logs_of, of_wim as hive_of, path_of};
 pub use release::{Release, control_set};
 
 use super::{Base, BaseRequest, Content, Context, Job, LockedBase, LockedWindows, Mirrored, given_file};

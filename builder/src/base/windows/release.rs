@@ -1,16 +1,15 @@
 //! What an image of Windows is, as its own registry tells.
 
-use std::fs;
 use std::path::Path;
 
+use super::hives;
 use crate::definition::plan::WindowsBasePlan;
-use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::hive::{Hive, Value};
-use crate::format::wim::{Wim, find_in};
+use crate::format::wim::Wim;
 
 const CURRENT_VERSION: &str = r"Microsoft\Windows NT\CurrentVersion";
 const SETUP_STATE: &str = r"Microsoft\Windows\CurrentVersion\Setup\State";
-const CONFIG: &str = "/Windows/System32/config";
 
 /// The states in which an image starts anew on another machine ("Windows Setup States", Microsoft). The
 /// others are those of a machine that is installed, or in the middle of it.
@@ -39,22 +38,15 @@ pub struct Release {
 /// # Errors
 /// [`ErrorKind::Archive`] if it is no Windows, or its hives are dirty or broken.
 pub fn read(wim: &Wim<'_>, index: u32, scratch: &Path) -> Result<Release> {
-    let folder = scratch.join("hives");
-    fs::create_dir(&folder).at("creating", &folder)?;
-    let paths = ["SOFTWARE", "SYSTEM"].map(|name| format!("{CONFIG}/{name}"));
-    wim.extract(index, &paths.each_ref().map(String::as_str), &folder).map_err(|error| {
-        error.help("Windows keeps its registry in \\Windows\\System32\\config: take an image that has it")
-    })?;
     let hive = |name: &str| {
-        let missing = || Error::new(ErrorKind::Archive, format!("{}: it has no hive {name}", wim.title));
-        let path = find_in(&folder, name).ok_or_else(missing)?;
-        let bytes = fs::read(&path).at("reading", &path)?;
-        Hive::read(bytes, 0).map_err(|error| error.context(format!("{}: {name}", wim.title)))
+        hives::of_wim(wim, index, name, scratch, 0).map_err(|error| match error.hint() {
+            Some(_) => error,
+            None => error
+                .help("Windows keeps its registry in \\Windows\\System32\\config: take an image that has it"),
+        })
     };
     let (software, system) = (hive("SOFTWARE")?, hive("SYSTEM")?);
-    let release = Release::of(&software, &system).map_err(|error| error.context(wim.title))?;
-    fs::remove_dir_all(&folder).at("removing", &folder)?;
-    Ok(release)
+    Release::of(&software, &system).map_err(|error| error.context(wim.title))
 }
 
 impl Release {

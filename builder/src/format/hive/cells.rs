@@ -3,13 +3,13 @@
 use crate::error::{Error, ErrorKind, Result};
 
 /// Length of the base block, and the unit of a bin's length.
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 /// Length of a bin's header.
 const BIN_HEADER: usize = 32;
 /// No cell.
 pub(super) const NONE: u32 = u32::MAX;
 /// The largest hive: offsets have 31 bits. Windows itself stops at 2 GiB as well.
-const LARGEST: usize = 0x7fff_f000;
+pub(super) const LARGEST: usize = 0x7fff_f000;
 
 /// A hive's file. Offsets of cells count from the end of the base block.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
 }
 
-fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
+pub(super) fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 
@@ -54,8 +54,8 @@ impl Cells {
         if field(4) != field(8) {
             return Err(Error::new(
                 ErrorKind::Archive,
-                "the registry hive is dirty: its sequence numbers differ, so changes to it are only in its \
-                 .LOG1 and .LOG2 files",
+                "the registry hive is dirty: its sequence numbers differ, and its .LOG1 and .LOG2 files do not \
+                 hold the changes that follow",
             )
             .help(
                 "shut Windows down cleanly (not by fast startup or hibernation) before its image is taken",

@@ -10,6 +10,7 @@
 mod cells;
 mod edit;
 mod keys;
+mod log;
 mod value;
 
 use cells::Cells;
@@ -37,6 +38,19 @@ impl Hive {
         let hive = Self { cells, root, time: file_time(epoch) };
         hive.key(root)?;
         Ok(hive)
+    }
+
+    /// Whether a file is a hive that lacks changes which its log files may have.
+    pub fn is_dirty(bytes: &[u8]) -> bool {
+        log::last_written(bytes).is_some()
+    }
+
+    /// The same, with the changes that Windows has written into the hive's log files alone.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn recover(bytes: Vec<u8>, logs: &[Vec<u8>], epoch: u64) -> Result<Self> {
+        Self::read(log::replayed(bytes, logs), epoch)
     }
 
     /// A hive without values, whose root key is named `name`.
