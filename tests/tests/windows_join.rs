@@ -80,7 +80,10 @@ fn a_machine_joins_and_its_kubelet_gets_the_arguments_of_the_node_config() {
     let flags = machine.text("/var/lib/kubelet/kubeadm-flags.env").unwrap();
     assert!(flags.starts_with("KUBELET_KUBEADM_ARGS=\"") && flags.contains("npipe:////./pipe/"), "{flags}");
     let kubeconfig = machine.text("/etc/kubernetes/kubelet.conf").unwrap();
-    assert!(kubeconfig.contains("/var/lib/kubelet/pki/kubelet-client-current.pem"), "{kubeconfig}");
+    for line in ["client-certificate", "client-key"] {
+        let line = format!("{line}: C:/var/lib/kubelet/pki/kubelet-client-current.pem");
+        assert!(kubeconfig.contains(&line), "{line}: {kubeconfig}");
+    }
     assert!(
         machine
             .text("/var/lib/kubelet/pki/kubelet-client-current.pem")

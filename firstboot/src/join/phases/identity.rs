@@ -11,7 +11,7 @@ use crate::host::root::Root;
 use crate::join::Join;
 use crate::join::certificate_request::CertificateRequest;
 use crate::join::identity::{CURRENT, ClientCertificate, KEY, PrivateKey, store};
-use crate::paths;
+use crate::{os, paths};
 
 /// The kubelet's kubeconfig.
 pub const KUBELET_CONF: &str = paths::KUBELET_CONF;
@@ -66,7 +66,9 @@ fn ask(join: &mut Join) -> Result<()> {
         ask_for_certificate(join)?;
     }
     let preferences = preferences(join)?;
-    let kubeconfig = discovered(join)?.kubelet_kubeconfig(CURRENT, preferences);
+    // To client-go a path without the drive is relative there, to the folder of the kubeconfig.
+    let pem = format!("{}{CURRENT}", os::system_drive().unwrap_or_default());
+    let kubeconfig = discovered(join)?.kubelet_kubeconfig(&pem, preferences);
     files::write(&join.root.entry(KUBELET_CONF), kubeconfig.as_bytes(), PRIVATE)
 }
 
