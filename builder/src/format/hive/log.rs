@@ -52,14 +52,15 @@ pub(super) fn replayed(mut hive: Vec<u8>, logs: &[Vec<u8>]) -> Vec<u8> {
         }
     }
     if let Some(last) = last {
-        SEQUENCES.iter().for_each(|at| put_u32(&mut hive, *at, last));
+        // The number of a hive is that of the next entry.
+        SEQUENCES.iter().for_each(|at| put_u32(&mut hive, *at, last.wrapping_add(1)));
         let sum = checksum(&hive);
         put_u32(&mut hive, CHECKSUM, sum);
     }
     hive
 }
 
-/// The number of the last change that a dirty hive has; none for a hive that is not dirty, or broken.
+/// The number of the first change that a dirty hive may lack; none for a hive that is not dirty, or broken.
 pub(super) fn last_written(hive: &[u8]) -> Option<u32> {
     let is_hive = hive.len() >= PAGE && hive.starts_with(b"regf");
     let sound = is_hive && u32_at(hive, CHECKSUM) == Some(checksum(hive));
