@@ -90,9 +90,9 @@ fn lookalike_hives_are_edited_and_others_read_every_value() {
     assert_eq!(hive.value(SERVICE, "FailureActions").unwrap(), Some(Value::Binary(long)));
 }
 
-/// Hives of real machines cannot be part of this project. Whoever has a folder of them names it: `NAME`, its log
-/// files `NAME.LOG1` and `NAME.LOG2`, and `NAME.recovered` for what Windows or another program made of the three.
-/// msuhanov/yarp and mkorman90/regipy have some.
+/// Hives of real machines cannot be part of this project. Whoever has a folder of them names it: `NAME`,
+/// its log files `NAME.LOG1` and `NAME.LOG2`, and `NAME.recovered` for what Windows or another program made
+/// of the three. msuhanov/yarp and mkorman90/regipy have some.
 #[test]
 #[ignore = "needs KILN_TEST_HIVES, a folder of hives from real machines"]
 fn hives_of_real_machines_are_edited_and_hivex_reads_everything_else_as_before() {
