@@ -156,6 +156,11 @@ fn is_read(kind: Kind) -> bool {
         | Kind::Utf16
         | Kind::DataUrl
         | Kind::Ignition => true,
-        Kind::Include | Kind::Boothook | Kind::OtherCloudInit | Kind::Script | Kind::Unknown => false,
+        Kind::Include
+        | Kind::Boothook
+        | Kind::OtherCloudInit
+        | Kind::Script
+        | Kind::WindowsScript
+        | Kind::Unknown => false,
     }
 }

@@ -12,6 +12,10 @@ const GROUPS: &[&str] = &["kubeadm.k8s.io/", "firstboot.kiln/", "kubelet.config.
 /// The first lines of cloud-init's forms that the agent does not read
 /// (<https://cloudinit.readthedocs.io/en/latest/explanation/format.html>).
 const OTHERS: &[&str] = &["#cloud-", "#part-handler", "#upstart-job", "## template:"];
+/// The first words of what cloudbase-init and EC2's agents run on Windows
+/// (<https://cloudbase-init.readthedocs.io/en/latest/userdata.html>).
+const OF_WINDOWS: &[&str] =
+    &["#ps1", "#ps1_sysnative", "#ps1_x86", "rem cmd", "<powershell>", "<script>", "<persist>"];
 /// A multipart message must be recognisable within this many bytes, as in cloud-init.
 const HEADERS: usize = 4096;
 /// The limit for nested base64.
@@ -38,6 +42,8 @@ pub enum Kind {
     OtherCloudInit,
     /// A script or program.
     Script,
+    /// A script for PowerShell or cmd.exe.
+    WindowsScript,
     /// A message with several parts.
     Multipart,
     /// Compressed with gzip.
@@ -69,6 +75,7 @@ impl Kind {
             Self::Boothook => "a boothook",
             Self::OtherCloudInit => "for cloud-init alone",
             Self::Script => "a script",
+            Self::WindowsScript => "a script of Windows",
             Self::Multipart => "a multipart message",
             Self::Gzip => "compressed with gzip",
             Self::Zstd => "compressed with zstd",
@@ -107,6 +114,7 @@ fn within(bytes: &[u8], layers: usize) -> Kind {
         _ if starts("#include") => Kind::Include,
         _ if starts("#cloud-boothook") => Kind::Boothook,
         _ if OTHERS.iter().any(|start| starts(start)) => Kind::OtherCloudInit,
+        _ if is_for_windows(text) => Kind::WindowsScript,
         _ if starts("data:") && text.contains(&b',') => Kind::DataUrl,
         _ if is_message(text) => Kind::Multipart,
         [b'{', ..] if is_ignition(text) => Kind::Ignition,
@@ -119,6 +127,14 @@ fn within(bytes: &[u8], layers: usize) -> Kind {
 /// The first line without its end.
 fn first_line(text: &[u8]) -> &[u8] {
     text.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end()
+}
+
+fn is_for_windows(text: &[u8]) -> bool {
+    let line = first_line(text).to_ascii_lowercase();
+    OF_WINDOWS.iter().any(|start| {
+        let rest = line.strip_prefix(start.as_bytes());
+        rest.is_some_and(|rest| start.ends_with('>') || rest.first().is_none_or(u8::is_ascii_whitespace))
+    })
 }
 
 fn is_template(text: &[u8]) -> bool {
@@ -229,6 +245,12 @@ mod tests {
             (b"##Template:Jinja\r\n#cloud-config\n", Kind::Template),
             (b"## template: mako\n#cloud-config\n", Kind::OtherCloudInit),
             (b"#!/bin/sh\nkubeadm join", Kind::Script),
+            (b"#ps1\nkubeadm join", Kind::WindowsScript),
+            (b"#ps1_sysnative\r\nkubeadm join", Kind::WindowsScript),
+            (b"rem cmd\r\nkubeadm join", Kind::WindowsScript),
+            (b"\r\n<powershell>kubeadm join</powershell>\n<persist>true</persist>", Kind::WindowsScript),
+            (b"<script>\nkubeadm join\n</script>", Kind::WindowsScript),
+            (b"#ps1: a comment\napiVersion: kubeadm.k8s.io/v1beta4\n", Kind::NodeConfig),
             (b"Content-Type: multipart/mixed", Kind::Multipart),
             (b"From nobody Thu Jan 1\nX-A: b\nmime-version: 1.0\n\n", Kind::Multipart),
             (b"apiVersion: kubeadm.k8s.io/v1beta4\n\nMIME-Version: 1.0\n", Kind::NodeConfig),

@@ -136,6 +136,10 @@ impl Parser<'_> {
                 self.ignore("what is for cloud-init alone is ignored", "content for cloud-init alone", bytes);
                 return Ok(());
             }
+            Kind::WindowsScript => {
+                self.ignore("a script of Windows is not run, and is ignored", "a script of Windows", bytes);
+                return Ok(());
+            }
             Kind::Unknown => return self.unknown(bytes),
         };
         let unpacked = unpack(bytes, &self.budget)?;

@@ -135,6 +135,7 @@ fn content_for_others_gets_a_notice() {
     for (text, notice) in [
         ("#!/bin/sh\necho canary".to_owned(), "what is a script is not executed"),
         ("#part-handler\ncanary".to_owned(), "what is for cloud-init alone is ignored"),
+        ("#ps1_sysnative\r\necho canary".to_owned(), "a script of Windows is not run, and is ignored"),
         ("canary".to_owned(), "what is of a kind that is not known is ignored"),
         (
             "#cloud-config\npackages: [canary]".to_owned(),
@@ -363,7 +364,9 @@ fn a_join_that_is_not_understood_is_an_error() {
         ),
         (with("#upstart-job\nexec JOIN"), "content for cloud-init alone"),
         (with("#part-handler\nos.system('JOIN')"), "content for cloud-init alone"),
-        (with("<powershell>\nkubeadm.exe join canary\n</powershell>"), "content of a kind that is not known"),
+        (with("<powershell>\nkubeadm.exe join canary\n</powershell>"), "a script of Windows"),
+        (with("#ps1_sysnative\r\n& kubeadm.exe join canary"), "a script of Windows"),
+        (with("rem cmd\r\nkubeadm.exe join canary"), "a script of Windows"),
         (with("JOIN"), "content of a kind that is not known"),
         (with("\u{ffff}JOIN"), "content of a kind that is not known"),
         (
