@@ -81,6 +81,10 @@ pub const IMAGE_FOLDER: &str = "usr/lib/kiln";
 /// cluster.
 pub const KUBELET_CONFIG: &str = "usr/lib/kiln/kubelet-config.yaml";
 
+/// The folder with a file for each optional feature of Windows that the agent enables, below the root. The
+/// file's name is DISM's name of the feature.
+pub const WINDOWS_FEATURES: &str = "usr/lib/kiln/windows-features";
+
 /// The trust policy of an image, below the root. Without it the agent accepts any platform that it
 /// recognises.
 pub const POLICY: &str = "usr/lib/kiln/policy.json";

@@ -55,6 +55,9 @@ mod linux {
     /// The scheme of the container runtime's socket.
     pub const CRI_SCHEME: &str = "unix";
     pub const HOSTS: &str = "/etc/hosts";
+    /// Of Windows alone: what was asked of it for the features of the image.
+    #[cfg(test)]
+    pub const FEATURES: &str = "/var/lib/firstboot/features.json";
 }
 
 /// The same names on Windows.
@@ -76,6 +79,10 @@ mod windows {
     pub const GUARD_OFF: &str = "/ProgramData/firstboot/state/guard-off";
     /// What belongs to this boot.
     pub const RUN_FOLDER: &str = "/ProgramData/firstboot/boot";
+    /// What was asked of Windows for the features of the image.
+    pub const FEATURES: &str = "/ProgramData/firstboot/state/features.json";
+    /// Windows' servicing.
+    pub const DISM: &str = "/Windows/System32/Dism.exe";
     /// The published facts.
     pub const FACTS: &str = "/ProgramData/firstboot/boot/metadata.json";
     /// The progress and the verdict of the run.

@@ -117,18 +117,55 @@ impl Windows {
 
     /// Puts the stand-in for the kubelet where the layer of that name puts the kubelet.
     pub fn install_kubelet(&self) {
-        let source = workspace::root().join("tests/stand-ins/kubelet.c");
+        fs::create_dir_all(self.path("/var/log/kubelet")).expect("the folder is the test's");
+        self.install("kubelet", "/k/kubelet.exe");
+    }
+
+    /// Has the image ask the agent for these features, of a stand-in for DISM that needs a restart for them.
+    pub fn ask_for_features(&self, names: &[&str]) {
+        fs::create_dir_all(self.path("/dism")).expect("the folder is the test's");
+        self.install("dism", "/windows/system32/dism.exe");
+        names
+            .iter()
+            .for_each(|name| self.write(&format!("/usr/lib/kiln/windows-features/{name}"), ""));
+    }
+
+    /// Puts a stand-in of `tests/stand-ins` to a path.
+    fn install(&self, name: &str, path: &str) {
+        let source = workspace::root().join(format!("tests/stand-ins/{name}.c"));
         let key = fs::read_to_string(&source).expect("the stand-in is in the checkout");
-        let folder = workspace::kept_as_made("windows-kubelet", &key, |folder| {
-            let program = folder.join("kubelet.exe");
+        let folder = workspace::kept_as_made(&format!("windows-{name}"), &key, |folder| {
+            let program = folder.join("program.exe");
             let words = ["-O2", "-o"].map(AsRef::as_ref);
             let files = [program.as_os_str(), source.as_os_str(), "-lws2_32".as_ref()];
             workspace::output("x86_64-w64-mingw32-gcc", words.into_iter().chain(files));
         });
-        for path in ["/k", "/var/log/kubelet"] {
-            fs::create_dir_all(self.path(path)).expect("the folder is the test's");
-        }
-        fs::copy(folder.join("kubelet.exe"), self.path("/k/kubelet.exe")).expect("the folder is the test's");
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().expect("it is a file")).expect("the folder is the test's");
+        // The file that is there may be the template's.
+        let _ = fs::remove_file(&path);
+        fs::copy(folder.join("program.exe"), path).expect("the folder is the test's");
+    }
+
+    /// Restarts the machine: every program ends, and keys of the registry that last for one boot are gone.
+    /// What the stand-in for DISM has pending is enabled.
+    pub fn restart(&self) {
+        self.end();
+        let _ = fs::rename(self.path("/dism/pending"), self.path("/dism/enabled"));
+    }
+
+    fn end(&self) {
+        self.server(&["-k", "-w"]);
+    }
+
+    fn server(&self, words: &[&str]) {
+        let program = loader().with_file_name("wineserver");
+        let mut command = match self.network.as_deref() {
+            Some(process) => netns::command_in(process, &program),
+            None => Command::new(program),
+        };
+        command.env("WINEPREFIX", self.prefix.path()).args(words);
+        let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
 
     /// Sets a text of the registry below HKEY_LOCAL_MACHINE.
@@ -146,11 +183,7 @@ impl Default for Windows {
 
 impl Drop for Windows {
     fn drop(&mut self) {
-        let _ = Command::new(loader().with_file_name("wineserver"))
-            .env("WINEPREFIX", self.prefix.path())
-            .args(["-k", "-w"])
-            .stderr(Stdio::null())
-            .status();
+        self.end();
     }
 }
 
@@ -207,6 +240,8 @@ fn wine(prefix: &Path, network: Option<&str>) -> Command {
         .env("WINEPREFIX", prefix)
         .env("WINEDEBUG", "-all")
         .env("WINEARCH", "win64")
+        // Wine has a program of this name, which does nothing, and would prefer it.
+        .env("WINEDLLOVERRIDES", "dism.exe=n")
         .env_remove("DISPLAY");
     command.stdin(Stdio::null());
     command

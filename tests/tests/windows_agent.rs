@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use kiln_simulator::Simulation;
+use kiln_tests::agent;
 use kiln_tests::simulated::{self, Machine};
 use kiln_tests::wine::Windows;
 use kiln_tests::{kiln, workspace};
@@ -77,6 +78,86 @@ fn the_agent_is_a_service_that_starts_at_boot_and_again_after_a_failure() {
     assert_eq!(machine.run(&["service", "remove"]).code, Some(0));
     assert_eq!((machine.value(SERVICE, "ImagePath"), machine.value(SOURCE, "TypesSupported")), (None, None));
     assert_eq!(machine.run(&["service", "other"]).code, Some(64));
+}
+
+/// A document that ends a join soon.
+const SOON: &str = "---\napiVersion: firstboot.kiln/v1\nkind: FirstbootConfiguration\ndeadline: 1s\n";
+
+/// A machine whose image asks the agent for these features.
+fn with_features(names: &[&str]) -> Windows {
+    let machine = Windows::new();
+    machine.write("/usr/lib/kiln/image.json", r#"{"variables": {"kubernetes": "1.36.2"}}"#);
+    // No API server is there, which is known soon.
+    machine.write("/ProgramData/firstboot/config.yaml", format!("{CONFIG}{SOON}"));
+    machine.ask_for_features(names);
+    machine
+}
+
+/// The verdict of a run, and whether Windows was asked for a restart: wine says so, and does nothing.
+fn run(machine: &Windows) -> (Value, bool) {
+    let mut command = machine.agent(&["run"]);
+    let output = command.env("WINEDEBUG", "-all,fixme+advapi").output().expect("wine starts");
+    let asked = String::from_utf8_lossy(&output.stderr).contains("InitiateSystemShutdownExW");
+    (agent::verdict(&String::from_utf8_lossy(&output.stdout)), asked)
+}
+
+fn calls_of_dism(machine: &Windows) -> Vec<String> {
+    let text = machine.text("/dism/called").unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+const ENABLED: &str = "/English /Online /Enable-Feature /FeatureName:";
+
+#[test]
+fn features_cost_one_restart_after_which_the_run_goes_on() {
+    let machine = with_features(&["Containers", "Microsoft-Hyper-V"]);
+    let (verdict, asked) = run(&machine);
+    assert_eq!((&verdict["outcome"], &verdict["exit"], asked), (&"restart".into(), &0.into(), true));
+    let calls = calls_of_dism(&machine);
+    let ends: Vec<_> = calls.iter().map(|call| call.split_once(ENABLED).unwrap().1).collect();
+    assert_eq!(ends, ["Containers /All /NoRestart", "Microsoft-Hyper-V /All /NoRestart"]);
+    assert!(machine.text("/ProgramData/firstboot/config.yaml").is_some());
+
+    machine.restart();
+    for _ in 0..2 {
+        let (verdict, asked) = run(&machine);
+        assert_eq!((&verdict["phase"], asked), (&"discovery".into(), false), "{verdict}");
+    }
+    // Enabled is enabled: a later run does not ask for it.
+    assert_eq!(calls_of_dism(&machine).len(), 4);
+}
+
+#[test]
+fn a_restart_that_changes_nothing_is_the_last_one() {
+    let machine = with_features(&["Containers"]);
+    assert_eq!(run(&machine).0["outcome"], "restart");
+    std::fs::remove_file(machine.path("/dism/pending")).unwrap();
+    for _ in 0..2 {
+        machine.restart();
+        let (verdict, asked) = run(&machine);
+        assert_eq!(
+            (&verdict["class"], &verdict["phase"], asked),
+            (&"host".into(), &"features".into(), false)
+        );
+        assert!(verdict["message"].as_str().unwrap().contains("still lacks them"), "{verdict}");
+        let status = machine.run(&["status"]).text;
+        assert!(status.contains("dism.log says why"), "{status}");
+        std::fs::remove_file(machine.path("/dism/pending")).unwrap();
+    }
+}
+
+#[test]
+fn a_feature_that_windows_refuses_ends_the_run_with_its_code_and_what_to_do() {
+    let machine = with_features(&["Containers"]);
+    for (code, message, help) in
+        [("0x800f081f", "0x800f081f: The reason in words.", "with its source"), ("87", "0x57", "dism.log")]
+    {
+        machine.write("/dism/code", code);
+        let (verdict, asked) = run(&machine);
+        assert_eq!((&verdict["outcome"], asked), (&"failed".into(), false));
+        assert!(verdict["message"].as_str().unwrap().contains(message), "{verdict}");
+        assert!(machine.run(&["status"]).text.contains(help));
+    }
 }
 
 /// What is told of the platform and of each fact, without the time.

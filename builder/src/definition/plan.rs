@@ -118,6 +118,15 @@ impl ImagePlan {
         layers.filter_map(|layer| layer.windows.as_ref().map(|windows| (layer.name.as_str(), windows)))
     }
 
+    /// The features that Windows must have before its first start, each behind the layer that needs it.
+    pub fn features_of_base(&self) -> impl Iterator<Item = (&str, &str)> {
+        let is_enabled =
+            |name: &str| self.enabled_features().any(|enabled| enabled.eq_ignore_ascii_case(name));
+        self.windows()
+            .flat_map(|(layer, windows)| windows.features.iter().map(move |name| (layer, name.as_str())))
+            .filter(move |(_, name)| !is_enabled(name))
+    }
+
     /// The features that Windows enables at its first start.
     pub fn enabled_features(&self) -> impl Iterator<Item = &str> {
         self.windows().flat_map(|(_, windows)| windows.enables.iter().map(String::as_str))

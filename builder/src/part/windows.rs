@@ -205,13 +205,7 @@ fn check_features(plan: &ImagePlan, release: &WindowsRelease, hives: &[(Name, Hi
     let Some((_, system)) = hives.iter().find(|(name, _)| *name == Name::System) else { return Ok(()) };
     let context = |error| of_hive(error, release, Name::System);
     let control_set = control_set(system).map_err(context)?;
-    for (layer, feature) in plan
-        .windows()
-        .flat_map(|(layer, windows)| windows.features.iter().map(move |feature| (layer, feature)))
-    {
-        if plan.enabled_features().any(|enabled| enabled.eq_ignore_ascii_case(feature)) {
-            continue;
-        }
+    for (layer, feature) in plan.features_of_base() {
         let missing = missing_services(feature, system, &control_set).map_err(context)?;
         if !missing.is_empty() {
             return Err(lacks_feature(release, layer, feature, &missing));
@@ -228,7 +222,7 @@ fn lacks_feature(release: &WindowsRelease, layer: &str, feature: &str, services:
     );
     Error::new(ErrorKind::Definition, message).help(format!(
         "enable it before the base is generalized (Enable-WindowsOptionalFeature -Online -All -FeatureName {feature}), \
-         or take a layer that has Windows enable it at its first start, such as windows-features-unattend"
+         or take a layer that has Windows enable it at its first start, such as windows-features-agent"
     ))
 }
 

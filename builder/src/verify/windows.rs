@@ -33,7 +33,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check { name: "windows-network", help: "add the layer windows-node", run: network },
     Check {
         name: "windows-feature",
-        help: "enable it before the base is generalized, or add the layer windows-features-unattend",
+        help: "enable it before the base is generalized, or add the layer windows-features-agent or windows-features-unattend",
         run: features,
     },
 ];

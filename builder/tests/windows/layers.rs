@@ -257,9 +257,14 @@ fn a_layer_for_linux_does_not_come_into_an_image_for_windows() {
 
 /// `layers=[…]`: those of a shipped image for Windows, and others.
 fn layers_set(more: &[&str]) -> String {
+    layers_with("windows-features-base", more)
+}
+
+/// The same, with another layer of features.
+fn layers_with(features: &str, more: &[&str]) -> String {
     let own = [
         "windows-node",
-        "windows-features-base",
+        features,
         "windows-fixes",
         "windows-defender",
         "${runtime}",
@@ -310,12 +315,48 @@ fn every_layer_for_windows_resolves_with_every_release_and_an_old_kubernetes() {
     let names = layers.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let tried: Vec<&str> = choices.concat();
     let plan = shipped("2022", &[], &[]);
-    for name in names.filter(|name| name.starts_with("windows-") && name != "windows-features-unattend") {
+    let of_features = ["windows-features-unattend", "windows-features-agent", "windows-hyper-v"];
+    let names = names.filter(|name| name.starts_with("windows-") && !of_features.contains(&name.as_str()));
+    for name in names {
         assert!(
             tried.contains(&name.as_str()) || plan.layers.iter().any(|layer| layer.name == name),
             "{name} is in no image of this test"
         );
     }
+}
+
+/// The plan of a shipped image with another layer of features.
+fn with_features(features: &str, more: &[&str]) -> Result<ImagePlan, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/windows-2022.toml");
+    let loaded = registry::load(&path, &[layers_with(features, more)], None);
+    loaded.map(|loaded| loaded.plan).map_err(|error| format!("{error:?}"))
+}
+
+#[test]
+fn features_come_from_the_base_an_answer_file_or_the_agent_but_from_one_of_them() {
+    let layers = ["windows-features-base", "windows-features-unattend", "windows-features-agent"];
+    for features in layers {
+        let plan = with_features(features, &[]).unwrap();
+        let of_base: Vec<&str> = plan.features_of_base().map(|(_, name)| name).collect();
+        assert_eq!(of_base.is_empty(), features != "windows-features-base", "{features}: {of_base:?}");
+        for other in layers.iter().filter(|other| **other != features) {
+            let refused = with_features(features, &[other]).unwrap_err();
+            assert!(refused.contains("windows-features") && refused.contains(other), "{refused}");
+        }
+    }
+    let refused = with_features("windows-features-base", &["windows-hyper-v"]).unwrap_err();
+    assert!(refused.contains("windows-features-agent"), "{refused}");
+}
+
+#[test]
+fn the_agent_enables_what_its_layers_say() {
+    let plan = with_features("windows-features-agent", &["windows-hyper-v"]).unwrap();
+    let enabled: Vec<&str> = plan.enabled_features().collect();
+    assert_eq!(enabled, ["Containers", "Microsoft-Hyper-V"]);
+    let files = plan.layers.iter().flat_map(|layer| &layer.files);
+    let asked =
+        files.filter_map(|file| file.path.strip_prefix(contract::WINDOWS_FEATURES)?.strip_prefix('/'));
+    assert_eq!(asked.collect::<Vec<_>>(), enabled, "the files that the agent reads");
 }
 
 #[test]

@@ -4,12 +4,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::earlier::{Earlier, binding_of, earlier, permit_kubelet};
+#[cfg(windows)]
+use super::features::{self, Next};
 use super::{ResolvedConfig, Session, extra_files};
 use crate::binding::Binding;
 use crate::checkpoint::CheckpointFile;
 use crate::config::model::NodeConfig;
 use crate::error::Result;
 use crate::facts::Facts;
+#[cfg(windows)]
+use crate::host::optional_features;
 use crate::host::root::Root;
 use crate::host::{files, machine};
 use crate::join::Join;
@@ -77,6 +81,10 @@ pub(super) fn join(
     } else {
         CheckpointFile::begin(session.root, begin)?
     };
+    #[cfg(windows)]
+    if start == Start::Spread && !is_dry_run && enable_features(session, progress)? == Next::Restart {
+        return Ok(Outcome::Restart);
+    }
     if start == Start::Spread {
         spread(session, config.agent.spread, &machine.identity);
     }
@@ -88,6 +96,16 @@ pub(super) fn join(
         }
         Ok(Outcome::Joined)
     })
+}
+
+/// Enables what the image asks of Windows. Who joins by hand decides about restarts.
+#[cfg(windows)]
+fn enable_features(session: &Session, progress: &mut Progress) -> Result<Next> {
+    progress.phase("features");
+    let mut host = optional_features::Dism(session.root);
+    let next = features::enable(session.root, &mut host, &|line| session.print(line))?;
+    progress.phase_ended("done");
+    Ok(next)
 }
 
 /// Says which config the run uses, and what is to be said of it.

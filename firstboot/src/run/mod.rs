@@ -13,6 +13,8 @@ mod credentials;
 mod delivery;
 pub mod earlier;
 pub mod extra_files;
+#[cfg(any(windows, test))]
+pub(crate) mod features;
 pub(crate) mod fetch;
 mod join;
 mod login_keys;
@@ -138,7 +140,9 @@ fn attempt(session: &Session, progress: &mut Progress, summary: &mut RunSummary)
         return standby::prepare(session, &metadata.facts, &resolved, progress);
     }
     let outcome = join::join(session, &metadata, &resolved, Start::Spread, progress)?;
-    afterwards::after_join(session, &metadata, &resolved);
+    if outcome != Outcome::Restart {
+        afterwards::after_join(session, &metadata, &resolved);
+    }
     Ok(outcome)
 }
 

@@ -42,6 +42,8 @@ pub enum Outcome {
     DryRun,
     /// The machine is in a warm pool: it is prepared but has not joined.
     Standby,
+    /// The machine restarts for features of Windows, and the join goes on afterwards.
+    Restart,
     /// It failed.
     Failed,
 }

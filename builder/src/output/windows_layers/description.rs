@@ -89,12 +89,11 @@ impl<'a> Description<'a> {
             }
         }
         for (_, windows) in plan.windows() {
-            let missing = |feature: &&String| !plan.enabled_features().any(|enabled| enabled == *feature);
-            description.features.extend(windows.features.iter().filter(missing).map(String::as_str));
             description.path.extend(windows.path.iter().map(String::as_str));
             description.drivers.extend(windows.drivers.iter().map(String::as_str));
             description.registry.extend(windows.values().iter().map(ValueFact::of));
         }
+        description.features.extend(plan.features_of_base().map(|(_, name)| name));
         description.features.sort_unstable();
         description.features.dedup();
         Ok(description)

@@ -7,6 +7,7 @@ pub mod media;
 pub mod metadata_guard;
 pub mod mounts;
 pub mod notify;
+pub(crate) mod optional_features;
 pub mod pools;
 pub mod process;
 pub mod registry;

@@ -6,8 +6,8 @@ use std::ptr::{null, null_mut};
 use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_MORE_DATA, ERROR_SUCCESS};
 use windows_sys::Win32::System::Registry::{
     HKEY, HKEY_LOCAL_MACHINE, KEY_READ, KEY_WOW64_64KEY, KEY_WRITE, REG_DWORD, REG_EXPAND_SZ, REG_MULTI_SZ,
-    REG_SZ, RegCloseKey, RegCreateKeyExW, RegDeleteTreeW, RegEnumValueW, RegOpenKeyExW, RegQueryValueExW,
-    RegSetValueExW,
+    REG_OPEN_CREATE_OPTIONS, REG_OPTION_NON_VOLATILE, REG_OPTION_VOLATILE, REG_SZ, RegCloseKey,
+    RegCreateKeyExW, RegDeleteTreeW, RegEnumValueW, RegOpenKeyExW, RegQueryValueExW, RegSetValueExW,
 };
 use zeroize::Zeroizing;
 
@@ -37,8 +37,17 @@ impl Key {
     }
 
     /// Opens a key to change it, and makes it if it is missing.
-    #[allow(unsafe_code)] // a call of the system that std does not offer
     pub(super) fn make(path: &str) -> io::Result<Self> {
+        Self::make_as(path, REG_OPTION_NON_VOLATILE)
+    }
+
+    /// The same, but a new key is gone when Windows ends.
+    pub(super) fn make_until_restart(path: &str) -> io::Result<Self> {
+        Self::make_as(path, REG_OPTION_VOLATILE)
+    }
+
+    #[allow(unsafe_code)] // a call of the system that std does not offer
+    fn make_as(path: &str, options: REG_OPEN_CREATE_OPTIONS) -> io::Result<Self> {
         let (path, mut key) = (wide(path), null_mut());
         let rights = KEY_READ | KEY_WRITE | KEY_WOW64_64KEY;
         // SAFETY: the text ends with a NUL, and the pointer receives the handle.
@@ -48,7 +57,7 @@ impl Key {
                 path.as_ptr(),
                 0,
                 null(),
-                0,
+                options,
                 rights,
                 null(),
                 &raw mut key,

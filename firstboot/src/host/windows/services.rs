@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::{
     CloseHandle, ERROR_INVALID_LEVEL, ERROR_NOT_ALL_ASSIGNED, ERROR_SERVICE_ALREADY_RUNNING,
-    ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_NOT_ACTIVE, GetLastError, HANDLE, LUID,
+    ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_NOT_ACTIVE, ERROR_SHUTDOWN_IN_PROGRESS,
+    ERROR_SHUTDOWN_IS_SCHEDULED, GetLastError, HANDLE, LUID,
 };
 use windows_sys::Win32::Security::{
     AdjustTokenPrivileges, LUID_AND_ATTRIBUTES, LookupPrivilegeValueW, SE_PRIVILEGE_ENABLED,
@@ -41,6 +42,8 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// A service that failed starts again after this time, and its failures are forgotten after a day.
 const RESTART_MILLISECONDS: u32 = 10_000;
 const FORGET_SECONDS: u32 = 86_400;
+/// The seconds between a wish for a shutdown and its begin, in which the run says its verdict.
+const GRACE: u32 = 5;
 /// A handle or path of the registry is at most this long in a service's configuration, in bytes.
 const LONGEST_CONFIG: u32 = 8 << 10;
 
@@ -415,7 +418,12 @@ fn shut_down(reboots: bool) -> io::Result<()> {
         });
         CloseHandle(token);
         adjusted?;
-        done(InitiateSystemShutdownExW(null(), message.as_mut_ptr(), 0, 1, i32::from(reboots), reason))
+        let reboots = i32::from(reboots);
+        match done(InitiateSystemShutdownExW(null(), message.as_mut_ptr(), GRACE, 1, reboots, reason)) {
+            Err(error) if is(&error, ERROR_SHUTDOWN_IS_SCHEDULED) => Ok(()),
+            Err(error) if is(&error, ERROR_SHUTDOWN_IN_PROGRESS) => Ok(()),
+            asked => asked,
+        }
     }
 }
 
