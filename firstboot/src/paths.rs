@@ -95,6 +95,12 @@ mod windows {
     pub const KUBELET_PROGRAM: &str = r"C:\k\kubelet.exe";
     /// The kubelet's log.
     pub const KUBELET_LOG: &str = r"C:\var\log\kubelet\kubelet.log";
+    /// kube-proxy, where the layer of that name puts it.
+    pub const KUBE_PROXY_PROGRAM: &str = r"C:\k\kube-proxy.exe";
+    /// kube-proxy's log.
+    pub const KUBE_PROXY_LOG: &str = r"C:\var\log\kube-proxy\kube-proxy.log";
+    /// The CNI plugin that gives addresses to pods.
+    pub const HOST_LOCAL: &str = r"C:\opt\cni\bin\host-local.exe";
     /// What the agent's service says.
     pub const SERVICE_LOG: &str = "/var/log/firstboot/firstboot.log";
     /// Words that the kernel command line would have.
@@ -166,11 +172,23 @@ pub const KUBELET_VOLUME_PLUGINS: &str = "/var/lib/kubelet/volume-plugins";
 /// Volume plugins, unless flags name another folder.
 pub const VOLUME_PLUGINS: &str = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec";
 
+// Of kube-proxy on Windows, where kubeadm's DaemonSet has them.
+
+/// Its configuration.
+pub const KUBE_PROXY_CONFIG: &str = "/var/lib/kube-proxy/config.conf";
+/// Its kubeconfig, unless the configuration names another.
+pub const KUBE_PROXY_CREDENTIAL: &str = "/var/lib/kube-proxy/kubeconfig.conf";
+/// The answer with its source VIP, and what was asked.
+pub const SOURCE_VIP: &str = "/k/SourceVip.json";
+pub const SOURCE_VIP_REQUEST: &str = "/k/SourceVipRequest.json";
+
 /// The key of a certificate request that has no answer yet.
 pub const CLIENT_KEY: &str = "/var/lib/kubelet/pki/.firstboot-client.key";
 
 // Of network add-ons. Those of container runtimes are in the `contract` crate.
 
+/// flannel's configuration in an image with Windows.
+pub const FLANNEL_CONFIG: &str = "/etc/kube-flannel/net-conf.json";
 pub const CNI_CONFIGS: &str = "/etc/cni/net.d";
 pub const CNI_STATE: &str = "/var/lib/cni";
 

@@ -39,6 +39,7 @@ impl NodeConfig {
         let mut context = Context::new(&SHA256);
         context.update(text.as_bytes());
         context.update(self.kubelet.as_ref().map(ToString::to_string).unwrap_or_default().as_bytes());
+        context.update(self.kube_proxy.as_ref().map(ToString::to_string).unwrap_or_default().as_bytes());
         context.update(&self.kubeadm.as_ref().map(Kubeadm::fingerprint).unwrap_or_default());
         context.update(patches);
         hex(context.finish().as_ref())

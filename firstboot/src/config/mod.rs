@@ -64,6 +64,11 @@ const UNNAMED: &str = "unnamed";
 
 const JOIN_KIND: &str = "JoinConfiguration";
 const KUBELET_KIND: &str = "KubeletConfiguration";
+/// kube-proxy's configuration, and its only version.
+#[cfg(any(windows, test))]
+pub(crate) const PROXY_KIND: &str = "KubeProxyConfiguration";
+#[cfg(any(windows, test))]
+pub(crate) const PROXY_VERSION: &str = "kubeproxy.config.k8s.io/v1alpha1";
 
 /// The versions of `kubeadm.k8s.io` that are read.
 const VERSIONS: &[(&str, ApiVersion)] =
@@ -131,6 +136,7 @@ type Read = (RawJoin, ApiVersion);
 struct OtherDocuments {
     kubeadm: Option<Kubeadm>,
     kubelet: Option<serde_json::Value>,
+    kube_proxy: Option<serde_json::Value>,
     agent: AgentConfiguration,
 }
 
@@ -163,10 +169,11 @@ impl ParsedDocuments {
             return Err(agent::unknown_kind(document));
         }
         let (join, kubeadm) = Self::for_kubeadm(&mut documents, command, warnings)?;
+        let kube_proxy = of_kube_proxy(&mut documents, warnings)?;
         warnings.extend(documents.values().map(|document| {
             format!("ignored configuration document with GroupVersionKind {}", document.name())
         }));
-        Ok((join.ok_or_else(|| missing(&documents)), OtherDocuments { kubeadm, kubelet, agent }))
+        Ok((join.ok_or_else(|| missing(&documents)), OtherDocuments { kubeadm, kubelet, kube_proxy, agent }))
     }
 
     /// The document of the command, and what the real kubeadm gets of a control plane's. Takes those that are
@@ -196,7 +203,8 @@ impl ParsedDocuments {
 
     /// The config without its warnings, which are in `warnings`.
     fn complete(self, host: &HostDefaults, warnings: &mut Vec<String>) -> Result<NodeConfig> {
-        let Self { join: mut raw, api_version, others: OtherDocuments { kubeadm, kubelet, agent } } = self;
+        let Self { join: mut raw, api_version, others } = self;
+        let OtherDocuments { kubeadm, kubelet, kube_proxy, agent } = others;
         if kubeadm.is_some() && agent.token_from.is_some() {
             return Err(Failure::new(
                 ErrorKind::Config,
@@ -210,8 +218,15 @@ impl ParsedDocuments {
         }
         let mut join = complete::complete(raw, api_version, host, agent.token_from.is_some(), warnings)?;
         add_endpoints(&mut join.discovery, &agent, warnings);
-        let config =
-            NodeConfig { join, kubeadm, kubelet, agent, from_facts: Vec::new(), warnings: Vec::new() };
+        let config = NodeConfig {
+            join,
+            kubeadm,
+            kubelet,
+            kube_proxy,
+            agent,
+            from_facts: Vec::new(),
+            warnings: Vec::new(),
+        };
         warnings.extend(long_name_warning(&config.node_name()));
         Ok(config)
     }
@@ -311,6 +326,34 @@ fn read_kubelet(document: Document, warnings: &mut Vec<String>) -> Result<serde_
     warn_of_duplicates(&document, warnings);
     kubelet_arguments::check_document(&document.value)?;
     Ok(document.value)
+}
+
+/// The document for kube-proxy, which is a service on Windows alone.
+#[cfg(windows)]
+fn of_kube_proxy(
+    documents: &mut BTreeMap<String, Document>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<serde_json::Value>> {
+    let Some(document) = documents.remove(PROXY_KIND) else { return Ok(None) };
+    let version = format!("{}/{}", document.group, document.version);
+    if version != PROXY_VERSION {
+        let message = format!("no kind \"{PROXY_KIND}\" is registered for version \"{}\"", shown(&version));
+        return Err(
+            Failure::new(ErrorKind::Config, message).help(format!("write apiVersion: {PROXY_VERSION}"))
+        );
+    }
+    warn_of_duplicates(&document, warnings);
+    Ok(Some(document.value))
+}
+
+/// Elsewhere it is ignored, as kubeadm does.
+#[cfg(not(windows))]
+#[allow(clippy::unnecessary_wraps, reason = "it is like that of Windows")]
+fn of_kube_proxy(
+    _: &mut BTreeMap<String, Document>,
+    _: &mut Vec<String>,
+) -> Result<Option<serde_json::Value>> {
+    Ok(None)
 }
 
 fn read_agent(document: &Document) -> Result<AgentConfiguration> {

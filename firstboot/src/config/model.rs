@@ -22,6 +22,8 @@ pub struct NodeConfig {
     pub join: JoinConfiguration,
     /// A KubeletConfiguration document behind it: merged over the image's or the cluster's.
     pub kubelet: Option<serde_json::Value>,
+    /// A KubeProxyConfiguration document behind it, on Windows.
+    pub kube_proxy: Option<serde_json::Value>,
     /// How the agent itself behaves.
     pub agent: AgentConfiguration,
     /// What the real kubeadm gets, on a control plane.

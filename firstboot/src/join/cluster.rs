@@ -165,6 +165,8 @@ pub struct Node {
     /// Its `/etc/machine-id`.
     pub machine_id: String,
     pub(crate) kubelet_version: String,
+    /// The subnets of its pods; none before the cluster has given it any.
+    pub pod_subnets: Vec<String>,
 }
 
 /// The Node object with this name; none if the name is free.
@@ -192,7 +194,34 @@ fn read_node(value: &Value) -> Node {
         system_uuid: info("systemUUID"),
         machine_id: info("machineID"),
         kubelet_version: info("kubeletVersion"),
+        pod_subnets: pod_subnets(&value["spec"]),
     }
+}
+
+fn pod_subnets(spec: &Value) -> Vec<String> {
+    let several = spec["podCIDRs"].as_array().into_iter().flatten();
+    let subnets = several.chain(spec.get("podCIDR")).filter_map(Value::as_str);
+    subnets.map(str::to_owned).collect()
+}
+
+/// kube-proxy's configuration for the whole cluster; none if the cluster has none, or does not show it.
+#[cfg(windows)]
+pub fn proxy_configuration(
+    client: &mut Client,
+    deadline: Deadline,
+    backoff: &mut Backoff,
+) -> Result<Option<Value>> {
+    let name = "kube-proxy";
+    let answer = match get(client, &config_map(name), deadline, backoff) {
+        Ok(answer) => answer,
+        Err(error) if error.is_missing() || error.is_forbidden() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let text = value_of(&answer, name, "config.conf")?;
+    let value = documents::value(&text).map_err(|_| {
+        Failure::new(ErrorKind::Refused, format!("the cluster's {name}: config.conf cannot be used: no YAML"))
+    })?;
+    Ok(Some(value))
 }
 
 fn config_map(name: &str) -> String {

@@ -17,6 +17,10 @@ pub mod jws;
 pub mod kubelet_config;
 pub mod kubelet_flags;
 #[cfg(any(windows, test))]
+pub mod kube_proxy;
+#[cfg(any(windows, test))]
+pub mod flannel;
+#[cfg(any(windows, test))]
 pub mod kubelet_service;
 pub mod names;
 pub mod node_defaults;
@@ -26,6 +30,10 @@ pub mod plan;
 pub mod reset;
 pub mod reset_host;
 pub mod roles;
+#[cfg(any(windows, test))]
+pub mod service_line;
+#[cfg(any(windows, test))]
+pub mod source_vip;
 pub mod token_from;
 
 use std::time::{SystemTime, UNIX_EPOCH};

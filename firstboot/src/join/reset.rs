@@ -139,6 +139,12 @@ const KUBECONFIGS: &[&str] = &[
     paths::SCHEDULER_CONF,
 ];
 
+/// What a join wrote for kube-proxy: the address of its pods' subnet is of no use in another cluster.
+#[cfg(windows)]
+const OF_KUBE_PROXY: &[&str] = &[paths::KUBE_PROXY_CONFIG, paths::SOURCE_VIP, paths::SOURCE_VIP_REQUEST];
+#[cfg(not(windows))]
+const OF_KUBE_PROXY: &[&str] = &[];
+
 /// The agent's kernel settings for later boots.
 const SETTINGS: &[&str] = &[host::PARAMETERS, host::MODULES];
 
@@ -189,7 +195,7 @@ pub fn reset(
     step(format!("remove {CONFIG}"), remove_file(&root.entry(CONFIG)));
     step("remove the pods".to_owned(), machine.remove_pods().map(|count| count > 0));
     step(format!("unmount what is below {KUBELET}"), unmount_below(root, machine, choice.unmount));
-    for path in KUBECONFIGS {
+    for path in KUBECONFIGS.iter().chain(OF_KUBE_PROXY) {
         step(format!("remove {path}"), remove_file(&root.entry(path)));
     }
     for folder in choice.folders(root) {
@@ -216,7 +222,7 @@ pub fn plan(root: &Root, choice: &Choice) -> Vec<String> {
         "remove the pods".to_owned(),
         format!("unmount what is below {KUBELET}"),
     ];
-    let kubeconfigs = KUBECONFIGS.iter().map(|path| format!("remove {path}"));
+    let kubeconfigs = KUBECONFIGS.iter().chain(OF_KUBE_PROXY).map(|path| format!("remove {path}"));
     let folders = choice.folders(root).map(|folder| format!("empty {}", folder.display()));
     let certificates = choice.named_folder().map(remove_from);
     let settings = SETTINGS.iter().map(|path| format!("remove {path}"));

@@ -49,6 +49,8 @@ impl<'a> LocalHost<'a> {
 
 impl ResetHost for LocalHost<'_> {
     fn stop_kubelet(&mut self) -> Result<()> {
+        #[cfg(windows)]
+        self.services.stop(crate::join::phases::kube_proxy::UNIT)?;
         self.services.stop("kubelet")
     }
 

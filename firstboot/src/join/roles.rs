@@ -4,6 +4,8 @@
 use super::phases::{
     Phase, cleanup, cluster, discovery, files, host, identity, kubeadm, kubelet, preflight, wait,
 };
+#[cfg(windows)]
+use super::phases::{kube_proxy, network};
 use crate::config::role::Role as Asked;
 use crate::error::Result;
 use crate::host::root::Root;
@@ -20,12 +22,16 @@ pub const WORKER: Role = Role {
     phases: &[
         host::PHASE,
         preflight::PHASE,
+        #[cfg(windows)]
+        network::PHASE,
         discovery::PHASE,
         cluster::PHASE,
         identity::PHASE,
         files::PHASE,
         kubelet::PHASE,
         wait::PHASE,
+        #[cfg(windows)]
+        kube_proxy::PHASE,
         cleanup::PHASE,
     ],
 };

@@ -9,6 +9,7 @@
 //! | instance-config.yaml, CRI socket annotation | kubelet, and the cluster's feature gate `NodeLocalCRISocket` | [`KubeletFeatures`] |
 //! | targets of patches | kubelet | [`patch_targets`] |
 //! | two addresses in `--node-ip` | kubelet | [`takes_two_addresses`] |
+//! | feature gates of kube-proxy on Windows | kube-proxy, which is of the kubelet's version | `proxy_gate` |
 //! | default socket of the runtime | kubelet | [`crate::host::cri::detect_socket`] |
 //! | name of the kubelet's ConfigMap | cluster | [`kubelet_config_maps`] |
 //! | registry of the images when the cluster names none | cluster | [`image_repository`] |
@@ -106,6 +107,37 @@ fn arguments_in_order(kubelet: Version) -> bool {
     let backported =
         |&(minor, patch): &(u16, u16)| kubelet.major == 1 && kubelet.minor == minor && kubelet.patch >= patch;
     kubelet.at_least(36) || ARGUMENTS_IN_ORDER.iter().any(backported)
+}
+
+/// The state of a feature gate in a release.
+#[cfg(any(windows, test))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Off unless somebody switches it on.
+    Off,
+    /// On unless somebody switches it off.
+    On,
+    /// On; nobody can change that.
+    Always,
+}
+
+/// The feature gates of kube-proxy on Windows, with their states from each minor version on
+/// (`pkg/features/kube_features.go` of 1.25, 1.27, 1.29, 1.31 and 1.33 to 1.36).
+#[cfg(any(windows, test))]
+const PROXY_GATES: &[(&str, u16, Gate)] = &[
+    ("WinDSR", 14, Gate::Off),
+    ("WinDSR", 33, Gate::On),
+    ("WinDSR", 34, Gate::Always),
+    ("WinOverlay", 14, Gate::Off),
+    ("WinOverlay", 20, Gate::On),
+    ("WinOverlay", 34, Gate::Always),
+];
+
+/// The state of one of kube-proxy's gates on Windows.
+#[cfg(any(windows, test))]
+pub fn proxy_gate(name: &str, version: Version) -> Gate {
+    let state = PROXY_GATES.iter().rfind(|(gate, minor, _)| *gate == name && version.at_least(*minor));
+    state.map_or(Gate::Off, |(_, _, state)| *state)
 }
 
 /// The allowed targets of files in the patches folder.

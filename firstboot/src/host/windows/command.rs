@@ -1,6 +1,6 @@
 //! Runs a program with fixed arguments, without a shell, and with limits on its time and output.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -19,11 +19,34 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Runs `program` (found in PATH) and kills it after `limit`. An exit code other than 0 is not an error here.
 pub fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output> {
-    let doing = || format!("running {}", shown(program, arguments));
-    let deadline = Instant::now() + limit;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(arguments).stdin(Stdio::null());
+    ended(command, &[], &shown(program, arguments), limit)
+}
+
+/// Runs a plugin of CNI: it gets its request by its standard input, and the rest in its environment
+/// (<https://www.cni.dev/docs/spec>).
+pub fn run_plugin(
+    program: &str,
+    environment: &[(&str, &str)],
+    request: &[u8],
+    limit: Duration,
+) -> Result<Output> {
+    let mut command = Command::new(program);
+    command.envs(environment.iter().copied()).stdin(Stdio::piped());
+    ended(command, request, &shown(program, &[]), limit)
+}
+
+/// Waits for the program's end. `input` is no longer than what a pipe holds.
+fn ended(mut command: Command, input: &[u8], shown: &str, limit: Duration) -> Result<Output> {
+    let doing = || format!("running {shown}");
+    let deadline = Instant::now() + limit;
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().doing(doing())?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that does not read its input says by its end what is wrong.
+        let _ = stdin.write_all(input);
+    }
     let (out, err) = (child.stdout.take().map(collect), child.stderr.take().map(collect));
     let code = loop {
         if let Some(status) = child.try_wait().doing(doing())? {

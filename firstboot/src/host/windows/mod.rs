@@ -3,6 +3,7 @@
 pub mod command;
 pub mod event_log;
 pub mod firmware;
+pub mod hcn;
 pub mod media;
 pub mod metadata_guard;
 pub mod mounts;

@@ -5,9 +5,9 @@ use std::ptr::{null, null_mut};
 use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::{
-    CloseHandle, ERROR_INVALID_LEVEL, ERROR_NOT_ALL_ASSIGNED, ERROR_SERVICE_ALREADY_RUNNING,
-    ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_NOT_ACTIVE, ERROR_SHUTDOWN_IN_PROGRESS,
-    ERROR_SHUTDOWN_IS_SCHEDULED, GetLastError, HANDLE, LUID,
+    CloseHandle, ERROR_DEPENDENT_SERVICES_RUNNING, ERROR_INVALID_LEVEL, ERROR_NOT_ALL_ASSIGNED,
+    ERROR_SERVICE_ALREADY_RUNNING, ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_NOT_ACTIVE,
+    ERROR_SHUTDOWN_IN_PROGRESS, ERROR_SHUTDOWN_IS_SCHEDULED, GetLastError, HANDLE, LUID,
 };
 use windows_sys::Win32::Security::{
     AdjustTokenPrivileges, LUID_AND_ATTRIBUTES, LookupPrivilegeValueW, SE_PRIVILEGE_ENABLED,
@@ -15,13 +15,15 @@ use windows_sys::Win32::Security::{
 };
 use windows_sys::Win32::System::Services::{
     ChangeServiceConfig2W, ChangeServiceConfigW, CloseServiceHandle, ControlService, CreateServiceW,
-    DeleteService, OpenSCManagerW, OpenServiceW, QUERY_SERVICE_CONFIGW, QueryServiceConfigW,
-    QueryServiceStatus, SC_ACTION, SC_ACTION_RESTART, SC_HANDLE, SC_MANAGER_ALL_ACCESS, SC_MANAGER_CONNECT,
-    SERVICE_ALL_ACCESS, SERVICE_AUTO_START, SERVICE_CONFIG_DESCRIPTION, SERVICE_CONFIG_FAILURE_ACTIONS,
-    SERVICE_CONFIG_FAILURE_ACTIONS_FLAG, SERVICE_CONTROL_STOP, SERVICE_DEMAND_START, SERVICE_DESCRIPTIONW,
-    SERVICE_DISABLED, SERVICE_ERROR_NORMAL, SERVICE_FAILURE_ACTIONS_FLAG, SERVICE_FAILURE_ACTIONSW,
-    SERVICE_QUERY_CONFIG, SERVICE_QUERY_STATUS, SERVICE_RUNNING, SERVICE_START, SERVICE_START_PENDING,
-    SERVICE_STATUS, SERVICE_STOP, SERVICE_STOPPED, SERVICE_WIN32_OWN_PROCESS, StartServiceW,
+    DeleteService, ENUM_SERVICE_STATUSW, EnumDependentServicesW, OpenSCManagerW, OpenServiceW,
+    QUERY_SERVICE_CONFIGW, QueryServiceConfigW, QueryServiceStatus, SC_ACTION, SC_ACTION_RESTART, SC_HANDLE,
+    SC_MANAGER_ALL_ACCESS, SC_MANAGER_CONNECT, SERVICE_ACTIVE, SERVICE_ALL_ACCESS, SERVICE_AUTO_START,
+    SERVICE_CONFIG_DESCRIPTION, SERVICE_CONFIG_FAILURE_ACTIONS, SERVICE_CONFIG_FAILURE_ACTIONS_FLAG,
+    SERVICE_CONTROL_STOP, SERVICE_DEMAND_START, SERVICE_DESCRIPTIONW, SERVICE_DISABLED,
+    SERVICE_ENUMERATE_DEPENDENTS, SERVICE_ERROR_NORMAL, SERVICE_FAILURE_ACTIONS_FLAG,
+    SERVICE_FAILURE_ACTIONSW, SERVICE_QUERY_CONFIG, SERVICE_QUERY_STATUS, SERVICE_RUNNING, SERVICE_START,
+    SERVICE_START_PENDING, SERVICE_STATUS, SERVICE_STOP, SERVICE_STOPPED, SERVICE_WIN32_OWN_PROCESS,
+    StartServiceW,
 };
 use windows_sys::Win32::System::Shutdown::{
     InitiateSystemShutdownExW, SHTDN_REASON_FLAG_PLANNED, SHTDN_REASON_MAJOR_OPERATINGSYSTEM,
@@ -33,7 +35,7 @@ use super::registry::Key;
 use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::host::root::Root;
 pub use crate::host::service_state::{Enablement, Prospect, Wait};
-use crate::os::wide::wide;
+use crate::os::wide::{pointed, wide};
 
 /// How long a service may take to stop or start. kubeadm waits as long.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -46,6 +48,9 @@ const FORGET_SECONDS: u32 = 86_400;
 const GRACE: u32 = 5;
 /// A handle or path of the registry is at most this long in a service's configuration, in bytes.
 const LONGEST_CONFIG: u32 = 8 << 10;
+
+/// The longest list of services that need another, in bytes: the system's own limit.
+const LONGEST_LIST: u32 = 256 << 10;
 
 /// A service manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,11 +136,22 @@ impl Services {
         if wait == Wait::Started { opened.wait_for(SERVICE_RUNNING, &doing()) } else { Ok(()) }
     }
 
-    /// Stops `service`, and waits until it has ended. It is no error if there is none.
+    /// Stops `service` and those that need it, and waits until it has ended. It is no error if there is none.
     pub fn stop(self, service: &str) -> Result<()> {
         let doing = || format!("stopping the service {service}");
-        let Some(opened) = self.open(service, SERVICE_STOP | SERVICE_QUERY_STATUS)? else { return Ok(()) };
-        opened.stop().doing(doing())?;
+        let rights = SERVICE_STOP | SERVICE_QUERY_STATUS | SERVICE_ENUMERATE_DEPENDENTS;
+        let Some(opened) = self.open(service, rights)? else { return Ok(()) };
+        if let Err(error) = opened.stop() {
+            if !is(&error, ERROR_DEPENDENT_SERVICES_RUNNING) {
+                return Err(error).doing(doing());
+            }
+            opened
+                .dependents()
+                .doing(doing())?
+                .iter()
+                .try_for_each(|dependent| self.stop(dependent))?;
+            opened.stop().doing(doing())?;
+        }
         opened.wait_for(SERVICE_STOPPED, &doing())
     }
 
@@ -303,6 +319,26 @@ impl Service {
         match done(unsafe { ControlService(self.0, SERVICE_CONTROL_STOP, &raw mut status) }) {
             Err(error) if is(&error, ERROR_SERVICE_NOT_ACTIVE) => Ok(()),
             stopped => stopped,
+        }
+    }
+
+    /// The services that run and need this one.
+    fn dependents(&self) -> io::Result<Vec<String>> {
+        let mut memory = vec![0_u64; LONGEST_LIST as usize / 8];
+        let first: *mut ENUM_SERVICE_STATUSW = memory.as_mut_ptr().cast();
+        let (mut needed, mut count) = (0, 0);
+        // SAFETY: the service is open; the memory is aligned, as long as it says, and outlives the use of the
+        // entries and of their texts, which the system put there.
+        unsafe {
+            done(EnumDependentServicesW(
+                self.0,
+                SERVICE_ACTIVE,
+                first,
+                LONGEST_LIST,
+                &raw mut needed,
+                &raw mut count,
+            ))?;
+            Ok((0..count as usize).map(|at| pointed((*first.add(at)).lpServiceName)).collect())
         }
     }
 

@@ -4,6 +4,8 @@
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+#[cfg(windows)]
+use super::kube_proxy;
 use super::{Need, Phase, preflight};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::{identity, machine, resources};
@@ -28,6 +30,8 @@ fn run(join: &mut Join) -> Result<()> {
     known.is_node_read_forbidden = name_is_free(join, &join.config.node_name())?;
     let host = host_facts(join, &facts)?;
     let plan = plan::plan(join.config, &facts, &host)?;
+    #[cfg(windows)]
+    let plan = kube_proxy::add_to(plan, join)?;
     plan.warnings.iter().cloned().for_each(|warning| join.warn(warning));
     join.results.plan = Some(plan);
     known.clock = clock(join);

@@ -55,6 +55,7 @@ fn define(join: &Join) -> Result<()> {
     use crate::host::services::{Definition, Start, command_line};
     use crate::join::kubelet_service::{self, Line};
     use crate::join::plan::FLAGS;
+    use crate::join::service_line::Programs;
     use crate::kubernetes::flags_file;
     use crate::{os, paths};
 
@@ -66,10 +67,12 @@ fn define(join: &Join) -> Result<()> {
         .ok_or_else(damaged)?;
     let (before, drive) = (command_line(UNIT), os::system_drive().unwrap_or_default());
     let line = kubelet_service::command_line(&Line {
-        before: before.as_deref(),
-        program: paths::KUBELET_PROGRAM,
-        log: paths::KUBELET_LOG,
-        is_there: &|path| std::path::Path::new(path).is_file(),
+        programs: Programs {
+            before: before.as_deref(),
+            program: paths::KUBELET_PROGRAM,
+            log: paths::KUBELET_LOG,
+            is_there: &|path| std::path::Path::new(path).is_file(),
+        },
         drive: &drive,
         node: &join.config.node_name(),
         arguments: &arguments,

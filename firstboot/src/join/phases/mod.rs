@@ -6,8 +6,12 @@ pub mod discovery;
 pub mod files;
 pub mod host;
 pub mod identity;
+#[cfg(windows)]
+pub mod kube_proxy;
 pub mod kubeadm;
 pub mod kubelet;
+#[cfg(windows)]
+pub mod network;
 pub mod preflight;
 pub mod wait;
 

@@ -45,7 +45,7 @@ fn run(join: &mut Join) -> Result<()> {
     Ok(())
 }
 
-fn client_of_the_kubelet(join: &Join) -> Result<Client> {
+pub(super) fn client_of_the_kubelet(join: &Join) -> Result<Client> {
     let discovery = Discovery::File(KUBELET_CONF.into());
     let request = Request { discovery: &discovery, tls_bootstrap_token: None, deadline: join.deadline };
     Ok(discover(&join.network, &request, &mut join.backoff())?.client)
