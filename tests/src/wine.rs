@@ -117,34 +117,52 @@ impl Windows {
 
     /// Puts the stand-in for the kubelet where the layer of that name puts the kubelet.
     pub fn install_kubelet(&self) {
-        fs::create_dir_all(self.path("/var/log/kubelet")).expect("the folder is the test's");
-        self.install("kubelet", "/k/kubelet.exe");
+        self.install_program("kubelet", 10248);
+    }
+
+    /// Puts the stand-in for kube-proxy where the layer of that name puts it.
+    pub fn install_kube_proxy(&self) {
+        self.install_program("kube-proxy", 10256);
+    }
+
+    /// Makes the service for kube-proxy that its layer has.
+    pub fn define_kube_proxy(&self) {
+        let command = r"C:\k\kube-proxy.exe --windows-service --proxy-mode=kernelspace";
+        self.succeed("sc.exe", &["create", "kube-proxy", "binpath=", command, "start=", "demand"]);
+    }
+
+    fn install_program(&self, name: &str, port: u16) {
+        let definitions = [format!("-DNAME=\"{name}\""), format!("-DPORT={port}"), "-lws2_32".to_owned()];
+        self.install("service.c", &definitions, &format!("/k/{name}.exe"));
+        fs::create_dir_all(self.path(&format!("/var/log/{name}"))).expect("the folder is the test's");
+    }
+
+    /// Compiles a stand-in of `tests/stand-ins` with these words, and puts it there.
+    pub fn install(&self, source: &str, words: &[String], path: &str) {
+        let source = workspace::root().join("tests/stand-ins").join(source);
+        let text = fs::read_to_string(&source).expect("the stand-in is in the checkout");
+        let name = Path::new(path).file_name().and_then(|name| name.to_str()).expect("it is a file");
+        let folder =
+            workspace::kept_as_made(&format!("windows-{name}"), &format!("{words:?}{text}"), |folder| {
+                let program = folder.join(name);
+                let fixed = ["-O2".as_ref(), "-o".as_ref(), program.as_os_str(), source.as_os_str()];
+                let words = words.iter().map(AsRef::as_ref);
+                workspace::output("x86_64-w64-mingw32-gcc", fixed.into_iter().chain(words));
+            });
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().expect("it is a file")).expect("the folder is the test's");
+        // The file that is there may be the template's.
+        let _ = fs::remove_file(&path);
+        fs::copy(folder.join(name), path).expect("the folder is the test's");
     }
 
     /// Has the image ask the agent for these features, of a stand-in for DISM that needs a restart for them.
     pub fn ask_for_features(&self, names: &[&str]) {
         fs::create_dir_all(self.path("/dism")).expect("the folder is the test's");
-        self.install("dism", "/windows/system32/dism.exe");
+        self.install("dism.c", &[], "/windows/system32/dism.exe");
         names
             .iter()
             .for_each(|name| self.write(&format!("/usr/lib/kiln/windows-features/{name}"), ""));
-    }
-
-    /// Puts a stand-in of `tests/stand-ins` to a path.
-    fn install(&self, name: &str, path: &str) {
-        let source = workspace::root().join(format!("tests/stand-ins/{name}.c"));
-        let key = fs::read_to_string(&source).expect("the stand-in is in the checkout");
-        let folder = workspace::kept_as_made(&format!("windows-{name}"), &key, |folder| {
-            let program = folder.join("program.exe");
-            let words = ["-O2", "-o"].map(AsRef::as_ref);
-            let files = [program.as_os_str(), source.as_os_str(), "-lws2_32".as_ref()];
-            workspace::output("x86_64-w64-mingw32-gcc", words.into_iter().chain(files));
-        });
-        let path = self.path(path);
-        fs::create_dir_all(path.parent().expect("it is a file")).expect("the folder is the test's");
-        // The file that is there may be the template's.
-        let _ = fs::remove_file(&path);
-        fs::copy(folder.join("program.exe"), path).expect("the folder is the test's");
     }
 
     /// Restarts the machine: every program ends, and keys of the registry that last for one boot are gone.

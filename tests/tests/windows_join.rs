@@ -1,19 +1,26 @@
 //! The agent for Windows joins the real control plane, run by wine, up to the start of a stand-in for the
 //! kubelet that records its command line. There is no container runtime: the check for it is ignored.
+//!
+//! Tests named `lookalike_` have look-alikes of what only Windows has: its service of networks, and plugins
+//! of CNI that run there. They prove what the agent asks of these, not what Windows does then.
 
-use std::process::Stdio;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kiln_tests::agent::{self, Config, Dice};
 use kiln_tests::control_plane::ControlPlane;
 use kiln_tests::join_support::control_plane;
-use kiln_tests::wine::Windows;
+use kiln_tests::wine::{Said, Windows};
 use kiln_tests::workspace;
+use serde_json::{Value, json};
 use testkit::not_run;
 
 const CONFIG: &str = "/ProgramData/firstboot/config.yaml";
 const LABEL: &str = "kubeletExtraArgs: [{name: node-labels, value: 'pool=windows'}]";
 const KUBELET: &str = r"SYSTEM\CurrentControlSet\Services\kubelet";
+const KUBE_PROXY: &str = r"SYSTEM\CurrentControlSet\Services\kube-proxy";
 /// Random moments at which the agent is killed.
 const MOMENTS: usize = 30;
 
@@ -34,21 +41,185 @@ fn machine(control_plane: &ControlPlane, name: &str) -> Windows {
     machine
 }
 
-fn started(machine: &Windows) -> Vec<String> {
-    let text = machine.text("/var/log/kubelet/started").unwrap_or_default();
+fn started(machine: &Windows, service: &str) -> Vec<String> {
+    let text = machine.text(&format!("/var/log/{service}/started")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
 
-fn wait_for_starts(machine: &Windows, count: usize) -> Vec<String> {
+fn wait_for_starts(machine: &Windows, service: &str, count: usize) -> Vec<String> {
     let deadline = Instant::now() + workspace::patience(Duration::from_secs(60));
     loop {
-        let lines = started(machine);
+        let lines = started(machine, service);
         if lines.len() >= count {
             return lines;
         }
         assert!(Instant::now() < deadline, "{lines:?}");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Stops services, as a shutdown would.
+fn stop(machine: &Windows, services: &[&str]) {
+    services.iter().for_each(|service| _ = machine.succeed("net.exe", &["stop", service]));
+    // Wine does not wait for their end.
+    std::thread::sleep(workspace::patience(Duration::from_secs(2)));
+}
+
+/// A machine whose image has kube-proxy as a service and flannel's layer of this name.
+fn proxying(control_plane: &ControlPlane, name: &str, flannel: &str) -> Windows {
+    let machine = machine(control_plane, name);
+    machine.install_kube_proxy();
+    machine.define_kube_proxy();
+    let library = ["-shared", "-lole32"].map(str::to_owned);
+    machine.install("computenetwork.c", &library, "/windows/system32/computenetwork.dll");
+    let layer = workspace::root().join("layers").join(flannel);
+    let config = std::fs::read(layer.join("net-conf.json")).expect("the layer has it");
+    machine.write("/etc/kube-flannel/net-conf.json", config);
+    machine
+}
+
+const PROXY: &str = r"C:\k\kube-proxy.exe --windows-service --config=C:\var\lib\kube-proxy\config.conf";
+const PROXY_CONFIG: &str = "/var/lib/kube-proxy/config.conf";
+const PROXY_CREDENTIAL: &str = "/var/lib/kube-proxy/kubeconfig.conf";
+
+fn proxy_config(machine: &Windows) -> Value {
+    serde_yaml_ng::from_str(&machine.text(PROXY_CONFIG).expect("it is written")).expect("it is YAML")
+}
+
+fn assert_outcome(said: &Said, code: i32, outcome: &str) -> Value {
+    let verdict = agent::verdict(&said.text);
+    assert_eq!((said.code, verdict["outcome"].as_str()), (Some(code), Some(outcome)), "{}", said.text);
+    verdict
+}
+
+#[test]
+fn lookalike_networks_are_made_and_kube_proxy_gets_the_clusters_configuration() {
+    let Some(control_plane) = control_plane("kube-proxy on Windows") else { return };
+    let machine = proxying(control_plane, "win-proxy", "windows-flannel-host-gw");
+    let secret = "token: sha256~c4n4ryOfTheKubeconfig";
+    machine.write(PROXY_CREDENTIAL, secret);
+    let run = machine.run(&["run"]);
+    assert_outcome(&run, 0, "joined");
+
+    let line = format!("{PROXY} --hostname-override=win-proxy");
+    assert_eq!(wait_for_starts(&machine, "kube-proxy", 1), std::slice::from_ref(&line));
+    assert_eq!(machine.value(KUBE_PROXY, "ImagePath"), Some(line));
+
+    // Kubeadm's own document, with what Windows needs.
+    let map = "/api/v1/namespaces/kube-system/configmaps/kube-proxy";
+    let map = control_plane.get(map).expect("kubeadm made it");
+    let mut expected: Value =
+        serde_yaml_ng::from_str(map["data"]["config.conf"].as_str().expect("it has the key")).expect("YAML");
+    assert_eq!(expected["clusterCIDR"], "10.244.0.0/16", "{expected}");
+    for (path, value) in [
+        ("/mode", json!("kernelspace")),
+        ("/hostnameOverride", json!("win-proxy")),
+        ("/clientConnection/kubeconfig", json!("C:/var/lib/kube-proxy/kubeconfig.conf")),
+        ("/winkernel/networkName", json!("cbr0")),
+    ] {
+        *expected.pointer_mut(path).unwrap_or_else(|| panic!("kubeadm's has no {path}")) = value;
+    }
+    let minor: u16 =
+        control_plane.fact("version").split('.').nth(1).expect("1.N.P").parse().expect("a number");
+    expected["winkernel"]["enableDSR"] = json!(minor >= 33);
+    if expected["featureGates"].is_null() {
+        expected["featureGates"] = json!({});
+    }
+    assert_eq!(proxy_config(&machine), expected);
+
+    let made: Value =
+        serde_json::from_str(&machine.text("/hcn/1.json").expect("a network is made")).expect("JSON");
+    assert_eq!((&made["Name"], &made["Type"]), (&json!("External"), &json!("L2Bridge")));
+    let adapter = made.pointer("/Policies/0/Settings/NetworkAdapterName").and_then(Value::as_str);
+    let said = format!("made the network External on the adapter {}", adapter.expect("it names one"));
+    assert!(run.text.contains(&said), "{said}: {}", run.text);
+    let secret = secret.trim_start_matches("token: ");
+    assert!(!run.text.contains(secret) && !machine.text(PROXY_CONFIG).unwrap().contains(secret));
+
+    // Later boots find the network and start both services, or say what does not run.
+    stop(&machine, &["kube-proxy", "kubelet"]);
+    machine.write("/k/kube-proxy.exe", "no program");
+    let verdict = assert_outcome(&machine.run(&["run"]), 17, "failed");
+    assert!(verdict["message"].as_str().is_some_and(|why| why.contains("kube-proxy")), "{verdict}");
+    machine.install_kube_proxy();
+    assert_outcome(&machine.run(&["run"]), 0, "already-joined");
+    assert_eq!(wait_for_starts(&machine, "kube-proxy", 2).len(), 2);
+    assert_eq!(wait_for_starts(&machine, "kubelet", 2).len(), 2);
+    assert_eq!(machine.text("/hcn/2.json"), None);
+
+    let reset = machine.run(&["reset", "--force"]);
+    assert_eq!((reset.code, machine.text(PROXY_CONFIG)), (Some(0), None), "{}", reset.text);
+    assert!(machine.text(PROXY_CREDENTIAL).is_some(), "it is the operator's");
+}
+
+#[test]
+fn lookalike_host_local_gives_the_source_vip_and_kube_proxy_may_be_the_node() {
+    let Some(control_plane) = control_plane("a source VIP on Windows") else { return };
+    let machine = proxying(control_plane, "win-vip", "windows-flannel-vxlan");
+    machine.install("host-local.c", &[], "/opt/cni/bin/host-local.exe");
+    let stale = r#"{"cniVersion":"0.3.0","ips":[{"version":"4","address":"10.99.0.2/24"}]}"#;
+    machine.write("/k/SourceVip.json", stale);
+    machine.write("/var/lib/cni/given", "");
+
+    // Nodes may not do what kube-proxy does, and there is no kubeconfig: that is no joined node.
+    let run = machine.run(&["run"]);
+    let verdict = assert_outcome(&run, 13, "failed");
+    let message = verdict["message"].as_str().unwrap_or_default();
+    for words in ["C:/var/lib/kube-proxy/kubeconfig.conf is not there", "the role system:node-proxier"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    assert_eq!(started(&machine, "kube-proxy"), [""; 0]);
+
+    control_plane.create(
+        "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+        &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "nodes-proxy"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:node-proxier"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:nodes"}]}),
+    );
+    let run = machine.run(&["run"]);
+    assert_outcome(&run, 0, "joined");
+    assert_eq!(wait_for_starts(&machine, "kube-proxy", 1).len(), 1);
+
+    let node = control_plane.get("/api/v1/nodes/win-vip").expect("the node is there");
+    let subnet = node["spec"]["podCIDR"].as_str().expect("the cluster gives it").to_owned();
+    let address = subnet.replace(".0/24", ".2");
+    let config = proxy_config(&machine);
+    assert_eq!(config["winkernel"]["sourceVip"], address.as_str(), "{config}");
+    assert_eq!(config["winkernel"]["networkName"], "vxlan0");
+    assert_eq!(config["clientConnection"]["kubeconfig"], "C:/etc/kubernetes/kubelet.conf");
+    let kept = machine.text("/k/SourceVip.json").expect("it is kept");
+    assert!(kept.contains(&format!("\"{address}/24\"")), "{kept}");
+
+    // Given back first: what was given to a file that is lost would be refused.
+    let request = machine.text("/k/SourceVipRequest.json").expect("it is kept");
+    let calls = machine.text("/var/log/cni").expect("it was asked");
+    let call = |command| format!(r"{command} dummy dummy dummy C:\opt\cni\bin {request}");
+    assert_eq!(calls.lines().collect::<Vec<_>>(), [call("DEL"), call("ADD")]);
+    assert_real_plugin_gives(&request, &address);
+
+    let overlay: Value = serde_json::from_str(&machine.text("/hcn/1.json").expect("made")).expect("JSON");
+    let vsid = overlay.pointer("/Ipams/0/Subnets/0/Policies/0/Settings/IsolationId");
+    assert_eq!((&overlay["Type"], vsid), (&json!("Overlay"), Some(&json!(9999))));
+}
+
+/// The plugin of Linux answers the same request with the same address.
+fn assert_real_plugin_gives(request: &str, address: &str) {
+    let plugin = Path::new("/usr/lib/cni/host-local");
+    if !plugin.is_file() {
+        return not_run("host-local answers the request of a source VIP", "it is not installed");
+    }
+    let folder = workspace::scratch();
+    let request = request.replace("/var/lib/cni/networks", &folder.path().display().to_string());
+    let mut command = Command::new(plugin);
+    for name in ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"] {
+        command.env(name, "dummy");
+    }
+    command.env("CNI_COMMAND", "ADD").env("CNI_PATH", "/usr/lib/cni");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    child.stdin.take().expect("it is a pipe").write_all(request.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("it answers in JSON");
+    assert_eq!(answer["ips"][0]["address"], format!("{address}/24"), "{answer}");
 }
 
 #[test]
@@ -59,7 +230,7 @@ fn a_machine_joins_and_its_kubelet_gets_the_arguments_of_the_node_config() {
     let verdict = agent::verdict(&run.text);
     assert_eq!((run.code, verdict["outcome"].as_str()), (Some(0), Some("joined")), "{}", run.text);
 
-    let lines = wait_for_starts(&machine, 1);
+    let lines = wait_for_starts(&machine, "kubelet", 1);
     assert!(lines[0].starts_with(&format!(r"C:\k\kubelet.exe {ARGUMENTS} ")), "{}", lines[0]);
     for argument in [
         "--container-runtime-endpoint=npipe:////./pipe/containerd-containerd",
@@ -95,12 +266,10 @@ fn a_machine_joins_and_its_kubelet_gets_the_arguments_of_the_node_config() {
     assert!(!run.text.contains(control_plane.token().split('.').nth(1).unwrap()), "{}", run.text);
 
     // The next boot: nothing is done but to start the kubelet, which does not start by itself.
-    machine.succeed("net.exe", &["stop", "kubelet"]);
-    // Wine does not wait for its end.
-    std::thread::sleep(workspace::patience(Duration::from_secs(2)));
+    stop(&machine, &["kubelet"]);
     let again = machine.run(&["run"]);
     assert_eq!(agent::verdict(&again.text)["outcome"], "already-joined", "{}", again.text);
-    assert_eq!(wait_for_starts(&machine, 2)[1], lines[0]);
+    assert_eq!(wait_for_starts(&machine, "kubelet", 2)[1], lines[0]);
 }
 
 #[test]
@@ -125,6 +294,6 @@ fn a_machine_that_is_killed_again_and_again_joins_with_one_certificate_request()
     let outcome = agent::verdict(&run.text)["outcome"].clone();
     assert!(["joined", "already-joined"].iter().any(|word| outcome == *word), "{}", run.text);
     assert_eq!(agent::certificate_requests(control_plane, name).len(), 1);
-    let lines = wait_for_starts(&machine, 1);
+    let lines = wait_for_starts(&machine, "kubelet", 1);
     assert!(lines.iter().all(|line| line == &lines[0]), "{lines:?}");
 }

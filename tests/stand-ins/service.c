@@ -1,5 +1,5 @@
-/* A kubelet for Windows that only records how it was started: as a service it writes its command line to
- * C:\var\log\kubelet\started, one line for each start, and answers on /healthz. */
+/* A service for Windows that only records how it was started: it writes its command line to C:\var\log\NAME\started, one
+ * line for each start, and answers on /healthz at PORT. NAME is kubelet or kube-proxy. */
 #include <winsock2.h>
 #include <windows.h>
 #include <stdio.h>
@@ -30,16 +30,16 @@ static void WINAPI work(DWORD count, LPSTR *words) {
   struct sockaddr_in address = {0};
   char request[4096];
   WSADATA about;
-  FILE *log = fopen("C:\\var\\log\\kubelet\\started", "a");
+  FILE *log = fopen("C:\\var\\log\\" NAME "\\started", "a");
   if (log) {
     fprintf(log, "%s\n", GetCommandLineA());
     fclose(log);
   }
-  reports = RegisterServiceCtrlHandlerExA("kubelet", control, NULL);
+  reports = RegisterServiceCtrlHandlerExA(NAME, control, NULL);
   WSAStartup(MAKEWORD(2, 2), &about);
   SOCKET listener = socket(AF_INET, SOCK_STREAM, 0);
   address.sin_family = AF_INET;
-  address.sin_port = htons(10248);
+  address.sin_port = htons(PORT);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   bind(listener, (struct sockaddr *)&address, sizeof address);
   listen(listener, 8);
@@ -54,6 +54,6 @@ static void WINAPI work(DWORD count, LPSTR *words) {
 }
 
 int main(void) {
-  SERVICE_TABLE_ENTRYA table[] = {{"kubelet", work}, {NULL, NULL}};
+  SERVICE_TABLE_ENTRYA table[] = {{NAME, work}, {NULL, NULL}};
   return StartServiceCtrlDispatcherA(table) ? 0 : 1;
 }
