@@ -162,11 +162,14 @@ fn expect(title: &str, found: Option<&Value>, wanted: u32, findings: &mut Findin
 
 fn services(subject: &Subject, findings: &mut Findings<'_>) {
     let Some(windows) = windows(subject) else { return };
-    let names = windows.system.subkeys(&format!("{}\\Services", windows.control_set));
-    for name in names.ok().flatten().unwrap_or_default() {
-        let command = windows.service(&name, "ImagePath");
+    let key = format!("{}\\Services", windows.control_set);
+    let all = windows.system.subkeys_with(&key, ["ImagePath", "Start"]).unwrap_or_else(|error| {
+        findings.add("the services", format!("they cannot be read: {}", error.message()));
+        Vec::new()
+    });
+    for (name, [command, start]) in all {
         let program = command.as_ref().and_then(Value::text).and_then(program);
-        let driver = match windows.service(&name, "Start") {
+        let driver = match start {
             Some(Value::Dword(BOOT)) => command.as_ref().and_then(Value::text).map(driver),
             _ => None,
         };

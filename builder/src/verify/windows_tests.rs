@@ -17,7 +17,7 @@ fn healthy(build: &str, revision: u32) -> Subject {
     let (mut system, mut software) = (Hive::new("ROOT", 0), Hive::new("ROOT", 0));
     let text = |text: &str| Value::String(text.to_owned());
     let mut set = |key: &str, name: &str, value: Value| system.set(key, name, &value).unwrap();
-    set("Select", "Current", Value::Dword(1));
+    set("Select", "Default", Value::Dword(1));
     let services = r"ControlSet001\Services";
     set(&format!("{services}\\kubelet"), "ImagePath", text(r"c:\k\kubelet.exe --windows-service"));
     set(

@@ -137,6 +137,8 @@ fn lookalike_windows_that_the_definition_does_not_want_is_refused_by_name() {
         (Registry { revision: 2699, ..SERVER_2022 }, "20348.2700 or later"),
         (Registry { state: "IMAGE_STATE_COMPLETE", ..SERVER_2022 }, "not generalized"),
         (Registry { build: "x", ..SERVER_2022 }, "does not tell CurrentBuildNumber"),
+        (Registry { edition: "Professional", ..SERVER_2022 }, "no Windows Server"),
+        (Registry { processors: "ARM64", ..SERVER_2022 }, "processors of ARM64"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         lookalike::wim(folder.path(), registry);
@@ -144,6 +146,23 @@ fn lookalike_windows_that_the_definition_does_not_want_is_refused_by_name() {
         let said = said(folder.path(), "x.wim");
         assert!(said.contains(says) && said.contains("help:"), "{says}: {said}");
     }
+}
+
+#[test]
+fn lookalike_windows_with_a_service_of_a_layer_is_refused_when_it_is_baked() {
+    let test = "lookalike_windows_with_a_service_of_a_layer_is_refused_when_it_is_baked";
+    if !have(test, &PROGRAMS) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    lookalike::wim(folder.path(), Registry { service: "KUBELET", ..SERVER_2022 });
+    run("wimlib-imagex", &["export", "install.wim", "2", "x.wim"], folder.path());
+    definition(folder.path(), "x.wim", "'wim'");
+    let output = kiln(folder.path(), &["build", "win.toml", "--output-dir", "out"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("the base has a service kubelet already"), "{said}");
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(!folder.path().join("out/win.wim").exists());
 }
 
 #[test]

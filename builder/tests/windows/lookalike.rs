@@ -43,10 +43,20 @@ pub struct Registry<'a> {
     pub build: &'a str,
     pub revision: u32,
     pub state: &'a str,
+    pub edition: &'a str,
+    pub processors: &'a str,
+    /// A service that it has by itself.
+    pub service: &'a str,
 }
 
-pub const SERVER_2022: Registry<'_> =
-    Registry { build: "20348", revision: 2700, state: "IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE" };
+pub const SERVER_2022: Registry<'_> = Registry {
+    build: "20348",
+    revision: 2700,
+    state: "IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE",
+    edition: "ServerStandardCore",
+    processors: "AMD64",
+    service: "Dnscache",
+};
 
 /// A folder with a base for images, `install.wim`; none, which is noted for the test, where a program is
 /// missing.
@@ -74,11 +84,14 @@ pub fn hives(config: &Path, registry: Registry<'_>) {
         "{head}[\\Select]\n\"Current\"=dword:00000001\n\"Default\"=dword:00000001\n\n[\\Setup]\n\
          \"SystemSetupInProgress\"=dword:00000001\n\n[\\ControlSet001]\n\n[\\ControlSet001\\Control]\n\n\
          [\\ControlSet001\\Control\\Session Manager]\n\n[\\ControlSet001\\Control\\Session Manager\\Environment]\n\
-         \"Path\"={}\n\n[\\ControlSet001\\Services]\n\n[\\ControlSet001\\Services\\Tcpip]\n\"Start\"=dword:00000001\n\n\
+         \"Path\"={}\n\"PROCESSOR_ARCHITECTURE\"={}\n\n[\\ControlSet001\\Services]\n\n\
+         [\\ControlSet001\\Services\\{}]\n\"ImagePath\"={service}\n\n[\\ControlSet001\\Services\\Tcpip]\n\"Start\"=dword:00000001\n\n\
          [\\ControlSet001\\Services\\hns]\n\"ImagePath\"={service}\n\n\
          [\\ControlSet001\\Services\\vmcompute]\n\"ImagePath\"={service}\n\n[\\DriverDatabase]\n\n\
          [\\DriverDatabase\\DeviceIds]\n\n[\\DriverDatabase\\DriverInfFiles]\n\n[\\DriverDatabase\\DriverPackages]\n",
-        hex(2, r"%SystemRoot%\system32;%SystemRoot%")
+        hex(2, r"%SystemRoot%\system32;%SystemRoot%"),
+        hex(1, registry.processors),
+        registry.service
     );
     let software = format!(
         "{head}[\\Microsoft]\n\n[\\Microsoft\\Windows NT]\n\n[\\Microsoft\\Windows NT\\CurrentVersion]\n\
@@ -87,7 +100,7 @@ pub fn hives(config: &Path, registry: Registry<'_>) {
          [\\Microsoft\\Windows\\CurrentVersion\\Setup]\n\n[\\Microsoft\\Windows\\CurrentVersion\\Setup\\State]\n\
          \"ImageState\"={}\n",
         hex(1, "Windows Server 2022 Standard"),
-        hex(1, "ServerStandardCore"),
+        hex(1, registry.edition),
         hex(1, registry.build),
         registry.revision,
         hex(2, r"%SystemRoot%\inf"),

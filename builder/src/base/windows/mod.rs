@@ -77,7 +77,7 @@ impl Base for Windows {
         let wim = Wim { path: &path, title: &plan.windows.written };
         let image = choose(&wim.images(scratch.path())?, plan.edition.as_deref(), wim.title)?;
         let release = release::read(&wim, image.index, scratch.path())?;
-        release.check(plan).map_err(|error| error.context(wim.title))?;
+        release.check(plan, request.arch).map_err(|error| error.context(wim.title))?;
         Ok(LockedBase::Windows(LockedWindows {
             windows: plan.windows.written.clone(),
             size,

@@ -3,13 +3,18 @@
 use std::path::Path;
 
 use super::hives;
-use crate::definition::plan::WindowsBasePlan;
+use crate::definition::plan::{Arch, WindowsBasePlan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::hive::{Hive, Value};
 use crate::format::wim::Wim;
 
 const CURRENT_VERSION: &str = r"Microsoft\Windows NT\CurrentVersion";
 const SETUP_STATE: &str = r"Microsoft\Windows\CurrentVersion\Setup\State";
+
+/// The key of the machine's environment below the control set.
+const ENVIRONMENT: &str = r"Control\Session Manager\Environment";
+/// How the names of a server's editions begin.
+const SERVER: &str = "server";
 
 /// The states in which an image starts anew on another machine ("Windows Setup States", Microsoft). The
 /// others are those of a machine that is installed, or in the middle of it.
@@ -31,6 +36,8 @@ pub struct Release {
     pub state: Option<String>,
     /// Whether its setup goes on at the next start.
     pub is_in_setup: bool,
+    /// The processors that it is for, as Windows names them ("AMD64"), if it says so.
+    pub processors: Option<String>,
 }
 
 /// Reads it from the hives of an image.
@@ -68,6 +75,8 @@ impl Release {
         let revision = version("UBR")?.as_ref().and_then(Value::number).ok_or_else(|| lacks("UBR"))?;
         let state = software.value(SETUP_STATE, "ImageState")?;
         let in_setup = system.value("Setup", "SystemSetupInProgress")?;
+        let environment = format!("{}\\{ENVIRONMENT}", control_set(system)?);
+        let processors = system.value(&environment, "PROCESSOR_ARCHITECTURE")?;
         Ok(Release {
             product: text("ProductName")?,
             edition: text("EditionID")?,
@@ -75,6 +84,7 @@ impl Release {
             revision,
             state: state.as_ref().and_then(Value::text).map(str::to_owned),
             is_in_setup: in_setup.as_ref().and_then(Value::number).is_some_and(|number| number != 0),
+            processors: processors.as_ref().and_then(Value::text).map(str::to_owned),
         })
     }
 
@@ -90,9 +100,22 @@ impl Release {
     ///
     /// # Errors
     /// [`ErrorKind::Definition`].
-    pub fn check(&self, plan: &WindowsBasePlan) -> Result<()> {
+    pub fn check(&self, plan: &WindowsBasePlan, arch: Arch) -> Result<()> {
         let refuse = |message: String, help: &str| Err(Error::new(ErrorKind::Definition, message).help(help));
         let Self { product, build, revision, .. } = self;
+        // Clients have the same builds.
+        if !self.edition.to_ascii_lowercase().starts_with(SERVER) {
+            return refuse(
+                format!("it is {product} ({}), and no Windows Server", self.edition),
+                "take an image of Windows Server: Kubernetes has no nodes of other editions",
+            );
+        }
+        if let Some(other) = self.processors.as_ref().filter(|name| !name.eq_ignore_ascii_case(arch.name())) {
+            return refuse(
+                format!("it is for processors of {other}, and the definition wants {}", arch.name()),
+                "name another file with base.windows",
+            );
+        }
         if let Some(wanted) = plan.build.filter(|wanted| wanted != build) {
             return refuse(
                 format!("it is {product}, build {build}, and the definition wants build {wanted}"),
@@ -118,13 +141,14 @@ impl Release {
     }
 }
 
-/// The key of the control set that Windows starts with: `ControlSet001`.
+/// The key of the control set that Windows starts with the next time: `ControlSet001`.
 ///
 /// # Errors
 /// [`ErrorKind::Archive`] if the hive `SYSTEM` has none.
 pub fn control_set(hive: &Hive) -> Result<String> {
-    let current = hive.value("Select", "Current")?;
-    let number = current.as_ref().and_then(Value::number).filter(|number| (1..1000).contains(number));
+    // Current is the one of the last time.
+    let next = hive.value("Select", "Default")?;
+    let number = next.as_ref().and_then(Value::number).filter(|number| (1..1000).contains(number));
     let lacks = |what: &str| {
         Error::new(ErrorKind::Archive, format!("the registry {what}, as that of Windows does"))
             .help("take an image of Windows Server")
@@ -155,6 +179,11 @@ mod tests {
             software.set(SETUP_STATE, "ImageState", &Value::String(state.into())).unwrap();
         }
         system.set("Setup", "SystemSetupInProgress", &Value::Dword(in_setup)).unwrap();
+        system.set("Select", "Default", &Value::Dword(1)).unwrap();
+        let environment = format!("ControlSet001\\{ENVIRONMENT}");
+        system
+            .set(&environment, "PROCESSOR_ARCHITECTURE", &Value::String("AMD64".into()))
+            .unwrap();
         (software, system)
     }
 
@@ -172,10 +201,10 @@ mod tests {
         };
         let good = of_state(Some(GENERALIZED[0]), 1);
         assert_eq!((good.build, good.revision, good.edition.as_str()), (20348, 2700, "ServerStandardCore"));
-        good.check(&plan()).unwrap();
-        of_state(None, 1).check(&plan()).unwrap();
+        good.check(&plan(), Arch::Amd64).unwrap();
+        of_state(None, 1).check(&plan(), Arch::Amd64).unwrap();
         let exact = WindowsBasePlan { build: Some(20348), minimum_revision: Some(2700), ..plan() };
-        good.check(&exact).unwrap();
+        good.check(&exact, Arch::Amd64).unwrap();
         for (release, plan, says) in [
             (good.clone(), WindowsBasePlan { build: Some(26100), ..plan() }, "wants build 26100"),
             (good.clone(), WindowsBasePlan { minimum_revision: Some(2701), ..plan() }, "20348.2701 or later"),
@@ -183,8 +212,10 @@ mod tests {
             (of_state(Some("IMAGE_STATE_UNDEPLOYABLE"), 1), plan(), "not generalized"),
             (of_state(Some("IMAGE_STATE_GENERALIZE_RESEAL_TO_AUDIT"), 1), plan(), "not generalized"),
             (of_state(None, 0), plan(), "no setup goes on"),
+            (Release { edition: "Professional".into(), ..good.clone() }, plan(), "no Windows Server"),
+            (Release { processors: Some("ARM64".into()), ..good.clone() }, plan(), "processors of ARM64"),
         ] {
-            let error = release.check(&plan).unwrap_err();
+            let error = release.check(&plan, Arch::Amd64).unwrap_err();
             assert!(error.message().contains(says), "{error}");
             assert!(error.hint().is_some());
         }
@@ -207,9 +238,10 @@ mod tests {
     fn the_control_set_is_that_which_the_hive_names_and_has() {
         let mut hive = Hive::new("ROOT", 0);
         assert!(control_set(&hive).unwrap_err().message().contains("does not name"));
-        hive.set("Select", "Current", &Value::Dword(0)).unwrap();
+        hive.set("Select", "Default", &Value::Dword(0)).unwrap();
         assert!(control_set(&hive).unwrap_err().message().contains("does not name"));
-        hive.set("Select", "Current", &Value::Dword(2)).unwrap();
+        hive.set("Select", "Default", &Value::Dword(2)).unwrap();
+        hive.set("Select", "Current", &Value::Dword(1)).unwrap();
         assert!(control_set(&hive).unwrap_err().message().contains("does not have its ControlSet002"));
         hive.create_key(r"ControlSet002\Services").unwrap();
         assert_eq!(control_set(&hive).unwrap(), "ControlSet002");

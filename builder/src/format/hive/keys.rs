@@ -78,6 +78,30 @@ impl Hive {
         keys.into_iter().map(|offset| Ok(self.key(offset)?.name)).collect::<Result<_>>().map(Some)
     }
 
+    /// The same names, each with the values `wanted` of its key. It reads each key once, where a walk to each
+    /// would read all of them again.
+    ///
+    /// # Errors
+    /// When the hive is broken there.
+    pub fn subkeys_with<const N: usize>(
+        &self,
+        path: &str,
+        wanted: [&str; N],
+    ) -> Result<Vec<(String, [Option<Value>; N])>> {
+        let Some(key) = self.find(path)? else { return Ok(Vec::new()) };
+        let keys = self.subkey_offsets(&key)?;
+        keys.into_iter()
+            .map(|offset| {
+                let below = self.key(offset)?;
+                let mut values = [const { None }; N];
+                for (value, name) in values.iter_mut().zip(wanted) {
+                    *value = self.value_cell(&below, name)?.map(|cell| self.data(&cell)).transpose()?;
+                }
+                Ok((below.name, values))
+            })
+            .collect()
+    }
+
     /// The key at `path`, or nothing.
     pub(super) fn find(&self, path: &str) -> Result<Option<Key>> {
         let mut key = self.key(self.root)?;

@@ -26,6 +26,7 @@ pub(super) fn apply(plan: &ImagePlan, drivers: &[Driver], name: Name, hive: &mut
         _ => key.to_owned(),
     };
     if name == Name::System {
+        check_services(plan, hive, &control_set)?;
         drivers::register(drivers, plan.arch, hive, &control_set)?;
     }
     for (_, layer) in plan.windows() {
@@ -38,6 +39,25 @@ pub(super) fn apply(plan: &ImagePlan, drivers: &[Driver], name: Name, hive: &mut
         }
         if name == Name::Software && !layer.drivers.is_empty() {
             extend_path(hive, DEVICE_PATH.0, DEVICE_PATH.1, &folders(&layer.drivers))?;
+        }
+    }
+    Ok(())
+}
+
+/// A service of the base would keep what a layer does not say of it: its account, its privileges, what runs
+/// when it fails.
+fn check_services(plan: &ImagePlan, hive: &Hive, control_set: &str) -> Result<()> {
+    for (layer, windows) in plan.windows() {
+        for service in &windows.services {
+            let key = format!("{control_set}\\Services\\{}", service.name);
+            if hive.value(&key, "ImagePath")?.is_none() {
+                continue;
+            }
+            let message =
+                format!("the base has a service {} already, which the layer \"{layer}\" makes", service.name);
+            return Err(Error::new(ErrorKind::Definition, message).help(
+                "remove the service from the base, or leave the layer out; a layer's [[registry]] changes single values of it",
+            ));
         }
     }
     Ok(())
