@@ -7,16 +7,20 @@ use super::interpolate::Variables;
 use super::layer::Layer;
 use super::plan::LayerPlan;
 use super::source::Step;
-use super::windows::WindowsPlan;
 use super::windows::firewall::{FirewallRule, is_ports};
 use super::windows::names;
-use super::windows::registry::{self, RegistryData, RegistryValue};
+use super::windows::registry::{self, Hive, RegistryData, RegistryValue};
 use super::windows::service::WindowsService;
 use super::windows::spec::{
     FirewallSpec, RegistryType, RegistryValueSpec, WindowsDriverSpec, WindowsServiceSpec,
 };
+use super::windows::{LONGEST_VARIABLE, WindowsPlan, path_value};
 use crate::at;
 use crate::error::{Error, Result};
+
+/// Why the search path is not set like other variables, and what to do.
+const OF_THE_BASE: &str = "the search path has entries of the base";
+const ADD_FOLDERS: &str = r"add folders to the search path by path = ['C:\k']";
 
 /// The largest count of failures that the service control manager knows apart.
 const MOST_ACTIONS: usize = 16;
@@ -122,14 +126,19 @@ impl Resolver<'_> {
         let (hive, key) = registry::parse_key(&written).map_err(|why| refused("key", why))?;
         registry::check_name(&spec.name).map_err(|why| refused("name", why))?;
         let data = self.data(&at!["registry", index, "data"], spec)?;
-        Ok(RegistryValue {
+        let value = RegistryValue {
             hive,
             key,
             name: spec.name.clone(),
             data,
             patch: spec.patch.clone(),
             replaces: spec.replaces,
-        })
+        };
+        let (key, name) = path_value();
+        if value.place() == RegistryValue::new(Hive::System, key, name, RegistryData::Dword(0)).place() {
+            return Err(self.error(&at!["registry", index, "name"], OF_THE_BASE, ADD_FOLDERS));
+        }
+        Ok(value)
     }
 
     fn data(&self, place: &[Step], spec: &RegistryValueSpec) -> Result<RegistryData> {
@@ -181,6 +190,9 @@ impl Resolver<'_> {
         self.check_word(&at("name"), &spec.name, "a service")?;
         for depends in &spec.depends_on {
             self.check_word(&at("depends-on"), depends, "a service")?;
+            if names::folded(depends) == names::folded(&spec.name) {
+                return Err(self.error(&at("depends-on"), "a service cannot wait for itself", "remove it"));
+            }
         }
         let command = self.expand(&at("command"), &spec.command)?;
         if let Some((message, help)) = wrong_command(&command) {
@@ -234,12 +246,15 @@ impl Resolver<'_> {
             return Err(self.error(&place, "this is not the name of a variable", help));
         }
         if names::folded(name) == "PATH" {
-            let help = r"add folders to the search path by path = ['C:\k']";
-            return Err(self.error(&place, "the search path has entries of the base", help));
+            return Err(self.error(&place, OF_THE_BASE, ADD_FOLDERS));
         }
         let value = self.expand(&place, value)?;
         if value.chars().any(char::is_control) {
             return Err(self.error(&place, "a variable has no control characters", "write one line"));
+        }
+        if value.encode_utf16().count() > LONGEST_VARIABLE {
+            let message = format!("a variable has at most {LONGEST_VARIABLE} characters");
+            return Err(self.error(&place, &message, "write a shorter value"));
         }
         Ok((name.to_owned(), value))
     }

@@ -212,6 +212,17 @@ fn mistakes_in_steps_for_windows_are_told_with_their_line() {
         (format!("{registry}type = \"binary\"\ndata = \"0\"\n"), "two hexadecimal digits"),
         (format!("{registry}type = \"word\"\ndata = 1\n"), "did you mean \"dword\"?"),
         (format!("{registry}type = \"sz\"\ndata = \"a\\u0000b\"\n"), "no NUL"),
+        (
+            "[[registry]]\nkey = 'HKLM\\SYSTEM\\select'\nname = \"Current\"\ntype = \"dword\"\ndata = 7\n".to_owned(),
+            "which control set",
+        ),
+        (
+            "[[registry]]\nkey = 'HKLM\\SYSTEM\\CURRENTCONTROLSET\\Control\\Session manager\\Environment'\nname = \"PATH\"\ntype = \"sz\"\ndata = \"x\"\n"
+                .to_owned(),
+            "entries of the base",
+        ),
+        (format!("{service}command = 'C:\\k\\x.exe'\ndepends-on = [\"X\"]\n"), "cannot wait for itself"),
+        (format!("[environment]\nx = \"{}\"\n", "x".repeat(40_000)), "at most 32766"),
         (format!("{service}command = \"x.exe\"\n"), "not the whole path of a program"),
         (format!("{service}command = 'C:\\Program Files\\x.exe'\n"), "stands in quotes"),
         (format!("{service}command = 'C:\\k\\x.ps1'\n"), "does not end with .exe"),

@@ -178,6 +178,18 @@ fn check_places(
             return Err(Error::new(ErrorKind::Definition, message).help("correct the path, or remove it"));
         }
     }
+    for hive in edits::HIVES.map(Name::name) {
+        let own: Vec<String> = [vec![path_of(hive)], logs_of(hive).into()]
+            .concat()
+            .iter()
+            .map(|path| folded(path))
+            .collect();
+        if let Some((path, _)) = added.iter().find(|(path, _)| own.contains(&folded(path))) {
+            let message = format!("C:\\{path} is the registry, into which the values of all layers go");
+            return Err(Error::new(ErrorKind::Definition, message)
+                .help("leave the file out; [[registry]] of a layer sets values"));
+        }
+    }
     for (path, rights) in added {
         if *rights == Rights::Folder || !existing.contains(&folded(path)) || replaced(path) {
             continue;

@@ -160,7 +160,7 @@ fn lookalike_windows_with_a_service_of_a_layer_is_refused_when_it_is_baked() {
     definition(folder.path(), "x.wim", "'wim'");
     let output = kiln(folder.path(), &["build", "win.toml", "--output-dir", "out"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("the base has a service kubelet already"), "{said}");
+    assert!(said.contains("the service kubelet: the base has it already"), "{said}");
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(!folder.path().join("out/win.wim").exists());
 }

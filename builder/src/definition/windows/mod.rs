@@ -21,6 +21,9 @@ pub const WINDOWS: &str = "windows";
 /// The key of the machine's environment below the control set; its value `Path` is the search path.
 const ENVIRONMENT: &str = r"Control\Session Manager\Environment";
 
+/// The characters that a variable of the environment may have ("Environment Variables", Microsoft).
+pub const LONGEST_VARIABLE: usize = 32_766;
+
 /// What a layer changes on Windows, besides files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct WindowsPlan {

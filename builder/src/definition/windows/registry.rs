@@ -121,6 +121,12 @@ pub fn parse_key(written: &str) -> Result<(Hive, String), (String, String)> {
         return wrong("has a control character", EXAMPLE);
     }
     let first = super::names::folded(below[0]);
+    if hive == Hive::System && first == "SELECT" {
+        return wrong("says which control set Windows starts with", "leave that to Windows");
+    }
+    if hive == Hive::System && first == CURRENT_CONTROL_SET.to_uppercase() {
+        return Ok((hive, [&[CURRENT_CONTROL_SET], &below[1..]].concat().join("\\")));
+    }
     if hive == Hive::System && first.starts_with("CONTROLSET") {
         return wrong(
             "names one control set, and the hive decides which one counts",
@@ -152,7 +158,7 @@ mod tests {
         let state = r"CurrentControlSet\Services\hns\State";
         for written in [
             r"HKLM\SYSTEM\CurrentControlSet\Services\hns\State",
-            r"hkey_local_machine\System\CurrentControlSet\Services\hns\State",
+            r"hkey_local_machine\System\CURRENTcontrolset\Services\hns\State",
         ] {
             assert_eq!(key(written), Ok((Hive::System, state.to_owned())), "{written}");
         }
@@ -165,12 +171,17 @@ mod tests {
             (r"HKLM\SYSTEM", "is not a key of the registry", "single quotes"),
             (r"HKLM\SYSTEM\\x", "is not a key of the registry", "single quotes"),
             (r"HKLM\SYSTEM\x\", "is not a key of the registry", "single quotes"),
+            (r"HKLM\SYSTEM\select", "which control set", "to Windows"),
             (r"HKLM\SYSTEM\ControlSet001\Services\x", "names one control set", "CurrentControlSet"),
             ("HKLM\\SYSTEM\\a\nb", "a control character", "single quotes"),
         ] {
             let (said, helped) = key(written).unwrap_err();
             assert!(said.contains(message) && helped.contains(help), "{written}: {said}: {helped}");
         }
+        assert_eq!(
+            key(r"HKLM\SYSTEM\CurrentControlSetX\a"),
+            Ok((Hive::System, r"CurrentControlSetX\a".to_owned()))
+        );
         let long = format!(r"HKLM\SYSTEM\{}", "x".repeat(256));
         assert!(key(&long).unwrap_err().0.contains("longer than a key may be"));
     }

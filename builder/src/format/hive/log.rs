@@ -46,7 +46,10 @@ pub(super) fn replayed(mut hive: Vec<u8>, logs: &[Vec<u8>]) -> Vec<u8> {
             None => run[0].sequence >= written,
             Some(last) => run[0].sequence == u32::wrapping_add(last, 1),
         };
-        for entry in run.iter().filter(|_| follows) {
+        for entry in run.iter().take_while(|_| follows) {
+            if !is_grown_by_its_pages(entry, &hive) {
+                break;
+            }
             apply(entry, &mut hive);
             last = Some(entry.sequence);
         }
@@ -117,6 +120,12 @@ fn entry(bytes: &[u8]) -> Option<(Entry<'_>, usize)> {
         from = to;
     }
     Some((Entry { sequence: field(12)?, flags: field(8)?, length, pages }, size))
+}
+
+/// What is new in a hive is in the entry that makes it longer.
+fn is_grown_by_its_pages(entry: &Entry<'_>, hive: &[u8]) -> bool {
+    let brought: usize = entry.pages.iter().map(|(_, bytes)| bytes.len()).sum();
+    PAGE + entry.length <= hive.len() + brought
 }
 
 fn apply(entry: &Entry<'_>, hive: &mut Vec<u8>) {

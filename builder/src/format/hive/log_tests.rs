@@ -144,3 +144,12 @@ fn a_clean_hive_takes_nothing_of_its_log_files() {
     let clean = with(1).into_bytes();
     assert_eq!(replayed(clean.clone(), &[log(1, &[entry_of(&with(2), 1)])]), clean);
 }
+
+#[test]
+fn an_entry_that_makes_the_hive_longer_without_bringing_the_pages_ends_the_replay() {
+    let hive = dirty(&with(1), 5);
+    let mut entry = entry_of(&with(2), 6);
+    entry[16..20].copy_from_slice(&(256_u32 << 20).to_le_bytes());
+    let error = value(hive, &[log(6, &[hashed(entry)])]).unwrap_err();
+    assert!(error.message().contains("dirty"), "{error}");
+}

@@ -3,8 +3,8 @@
 use crate::base::windows::control_set;
 use crate::definition::plan::ImagePlan;
 use crate::definition::windows::names::{below_drive, shown};
-use crate::definition::windows::path_value;
 use crate::definition::windows::registry::{CURRENT_CONTROL_SET, Hive as Name, RegistryData};
+use crate::definition::windows::{LONGEST_VARIABLE, path_value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::hive::{Hive, Value};
 use crate::part::windows::drivers::{self, Driver};
@@ -21,8 +21,8 @@ const SEPARATOR: char = ';';
 /// Sets every value that the layers have for the hive `name`; those of upper layers last.
 pub(super) fn apply(plan: &ImagePlan, drivers: &[Driver], name: Name, hive: &mut Hive) -> Result<()> {
     let control_set = if name == Name::System { control_set(hive)? } else { String::new() };
-    let key = |key: &str| match key.strip_prefix(CURRENT_CONTROL_SET) {
-        Some(below) if name == Name::System => format!("{control_set}{below}"),
+    let key = |key: &str| match key.split_once('\\').unwrap_or((key, "")) {
+        (CURRENT_CONTROL_SET, below) if name == Name::System => format!("{control_set}\\{below}"),
         _ => key.to_owned(),
     };
     if name == Name::System {
@@ -45,19 +45,36 @@ pub(super) fn apply(plan: &ImagePlan, drivers: &[Driver], name: Name, hive: &mut
 }
 
 /// A service of the base would keep what a layer does not say of it: its account, its privileges, what runs
-/// when it fails.
+/// when it fails. And one that waits for a service that is not there never starts.
 fn check_services(plan: &ImagePlan, hive: &Hive, control_set: &str) -> Result<()> {
-    for (layer, windows) in plan.windows() {
-        for service in &windows.services {
-            let key = format!("{control_set}\\Services\\{}", service.name);
-            if hive.value(&key, "ImagePath")?.is_none() {
-                continue;
-            }
-            let message =
-                format!("the base has a service {} already, which the layer \"{layer}\" makes", service.name);
-            return Err(Error::new(ErrorKind::Definition, message).help(
+    let of_base = |service: &str, value: &str| {
+        hive.value(&format!("{control_set}\\Services\\{service}"), value)
+            .map(|value| value.is_some())
+    };
+    let all = || {
+        plan.windows()
+            .flat_map(|(layer, windows)| windows.services.iter().map(move |it| (layer, it)))
+    };
+    for (layer, service) in all() {
+        let refused = |why: String, help: &str| {
+            let message = format!("the layer \"{layer}\" makes the service {}: {why}", service.name);
+            Err(Error::new(ErrorKind::Definition, message).help(help))
+        };
+        if of_base(&service.name, "ImagePath")? {
+            return refused(
+                "the base has it already".to_owned(),
                 "remove the service from the base, or leave the layer out; a layer's [[registry]] changes single values of it",
-            ));
+            );
+        }
+        for needed in &service.depends_on {
+            let is_of_layer = all().any(|(_, other)| other.name.eq_ignore_ascii_case(needed));
+            // Every service has a start.
+            if !is_of_layer && !of_base(needed, "Start")? {
+                return refused(
+                    format!("it depends on {needed}, which neither the base nor a layer has"),
+                    "add the layer that has that service, or correct depends-on",
+                );
+            }
         }
     }
     Ok(())
@@ -82,6 +99,13 @@ fn extend_path(hive: &mut Hive, key: &str, name: &str, folders: &[String]) -> Re
         }
     }
     let joined = all.join(&SEPARATOR.to_string());
+    if joined.encode_utf16().count() > LONGEST_VARIABLE {
+        return Err(Error::new(
+            ErrorKind::Definition,
+            format!("the search path {name} has more than {LONGEST_VARIABLE} characters"),
+        )
+        .help("put programs into fewer folders: Windows reads no longer variable"));
+    }
     hive.set(key, name, &Value::ExpandString(joined))
 }
 
