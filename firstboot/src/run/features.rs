@@ -13,7 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::host::files;
+#[cfg(windows)]
+use crate::host::optional_features;
+use crate::host::program::Output;
 use crate::host::root::Root;
+#[cfg(windows)]
+use crate::host::services::Services;
 use crate::paths;
 
 /// Limit on the record, in bytes.
@@ -24,6 +29,8 @@ const LONGEST_NAME: usize = 128;
 const SEE_LOG: &str = "C:\\Windows\\Logs\\DISM\\dism.log says why; mend it and restart the machine, or enable \
                        the features in the base (layer windows-features-base)";
 
+/// ERROR_SUCCESS_REBOOT_REQUIRED
+const RESTART_NEEDED: i32 = 3010;
 /// Codes of component servicing (CbsApi.h), and what to do.
 const ADVICE: &[(u32, &str)] = &[
     (0x800f_080c, "this edition of Windows has no such feature: dism.exe /Online /Get-Features lists them"),
@@ -41,7 +48,7 @@ pub(super) enum Next {
 
 /// How Windows takes a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Enabled {
+enum Enabled {
     /// It is enabled.
     Now,
     /// It is enabled once the machine has restarted.
@@ -49,7 +56,7 @@ pub(crate) enum Enabled {
 }
 
 /// What this needs of Windows.
-pub(crate) trait Host {
+trait Host {
     /// Enables a feature, or finds it enabled.
     fn enable(&mut self, feature: &str) -> Result<Enabled>;
     /// Notes that this boot is to end with a restart.
@@ -69,8 +76,36 @@ struct Record {
     are_enabled: bool,
 }
 
-/// Enables the features that the image names. `tell` says what happens.
-pub(super) fn enable(root: &Root, host: &mut dyn Host, tell: &dyn Fn(&str)) -> Result<Next> {
+/// This machine.
+#[cfg(windows)]
+struct Machine<'a>(&'a Root);
+
+#[cfg(windows)]
+impl Host for Machine<'_> {
+    fn enable(&mut self, feature: &str) -> Result<Enabled> {
+        answer(feature, &optional_features::enable(self.0, feature)?)
+    }
+
+    fn note_restart(&mut self) -> Result<()> {
+        optional_features::note_restart()
+    }
+
+    fn is_restart_noted(&self) -> bool {
+        optional_features::is_restart_noted()
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        Services::of(self.0).stop_machine("reboot")
+    }
+}
+
+/// Enables the features that the image of this machine names. `tell` says what happens.
+#[cfg(windows)]
+pub(super) fn enable_here(root: &Root, tell: &dyn Fn(&str)) -> Result<Next> {
+    enable(root, &mut Machine(root), tell)
+}
+
+fn enable(root: &Root, host: &mut dyn Host, tell: &dyn Fn(&str)) -> Result<Next> {
     let features = wanted(root)?;
     let earlier = read(root)?.filter(|record| record.features == features);
     if features.is_empty() || earlier.as_ref().is_some_and(|record| record.are_enabled) {
@@ -101,11 +136,18 @@ pub(super) fn enable(root: &Root, host: &mut dyn Host, tell: &dyn Fn(&str)) -> R
     Ok(Next::Restart)
 }
 
-/// The failure where DISM ends with another code than those that say what it did.
-pub(crate) fn refusal(feature: &str, code: u32, reason: &str) -> Failure {
-    let advice = ADVICE.iter().find(|row| row.0 == code).map_or(SEE_LOG, |row| row.1);
-    let message = format!("enabling Windows' feature {feature}: DISM ended with {code:#x}: {reason}");
-    Failure::new(ErrorKind::Host, message).help(advice)
+/// What DISM's end says of a feature. Exit codes mean the same in every language.
+fn answer(feature: &str, output: &Output) -> Result<Enabled> {
+    match output.code {
+        Some(0) => Ok(Enabled::Now),
+        Some(RESTART_NEEDED) => Ok(Enabled::AfterRestart),
+        code => {
+            let code = code.unwrap_or_default().cast_unsigned();
+            let advice = ADVICE.iter().find(|row| row.0 == code).map_or(SEE_LOG, |row| row.1);
+            let what = format!("enabling Windows' feature {feature}: DISM ended with {code:#x}");
+            Err(Failure::new(ErrorKind::Host, format!("{what}: {}", output.reason())).help(advice))
+        }
+    }
 }
 
 /// The features that the image asks for, by name: its files in one folder, which any layer can add to.

@@ -180,9 +180,14 @@ fn a_file_that_is_no_name_of_a_feature_is_refused() {
 }
 
 #[test]
-fn the_codes_of_servicing_have_their_advice() {
+fn the_exit_codes_of_dism_say_what_it_did() {
+    let ended = |code: u32| {
+        let stdout = "Error\n\nThe operation failed.\n".to_owned();
+        answer("Containers", &Output { code: Some(code.cast_signed()), stdout, stderr: String::new() })
+    };
+    assert_eq!((ended(0).unwrap(), ended(3010).unwrap()), (Enabled::Now, Enabled::AfterRestart));
     for (code, advice) in [(0x800f_080c, "no such feature"), (0x800f_081f, "source"), (87, "dism.log")] {
-        let failure = refusal("Containers", code, "The operation failed.");
+        let failure = ended(code).unwrap_err();
         assert!(failure.message.contains(&format!("{code:#x}: The operation failed.")), "{failure}");
         assert!(failure.help.unwrap().contains(advice));
     }

@@ -12,8 +12,6 @@ use crate::checkpoint::CheckpointFile;
 use crate::config::model::NodeConfig;
 use crate::error::Result;
 use crate::facts::Facts;
-#[cfg(windows)]
-use crate::host::optional_features;
 use crate::host::root::Root;
 use crate::host::{files, machine};
 use crate::join::Join;
@@ -102,8 +100,7 @@ pub(super) fn join(
 #[cfg(windows)]
 fn enable_features(session: &Session, progress: &mut Progress) -> Result<Next> {
     progress.phase("features");
-    let mut host = optional_features::Dism(session.root);
-    let next = features::enable(session.root, &mut host, &|line| session.print(line))?;
+    let next = features::enable_here(session.root, &|line| session.print(line))?;
     progress.phase_ended("done");
     Ok(next)
 }

@@ -14,7 +14,7 @@ mod delivery;
 pub mod earlier;
 pub mod extra_files;
 #[cfg(any(windows, test))]
-pub(crate) mod features;
+mod features;
 pub(crate) mod fetch;
 mod join;
 mod login_keys;
