@@ -28,7 +28,8 @@ fn tool(name: &str) -> Command {
     command
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("HOME", "/nonexistent");
+        // Programs that they call may write there.
+        .env("HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/home"));
     command
 }
 
