@@ -36,10 +36,12 @@ struct Entry<'a> {
 /// The hive with the changes of its log files, if it is dirty and they follow it; else as it was.
 pub(super) fn replayed(mut hive: Vec<u8>, logs: &[Vec<u8>]) -> Vec<u8> {
     let Some(written) = last_written(&hive) else { return hive };
-    let mut runs: Vec<Vec<Entry<'_>>> = logs.iter().map(|log| entries(log)).collect();
+    // A hive grows by pages that its log files bring, and by nothing else.
+    let longest = logs.iter().fold(hive.len() - PAGE, |sum, log| sum.saturating_add(log.len()));
+    let mut runs: Vec<Vec<Entry<'_>>> = logs.iter().map(|log| entries(log, longest)).collect();
     runs.retain(|run| !run.is_empty());
     runs.sort_by_key(|run| run[0].sequence);
-    let mut last = None;
+    let (mut last, mut length) = (None, 0);
     for run in runs {
         // Entries of one file go on in the other; older ones are in the hive already.
         let follows = match last {
@@ -51,10 +53,12 @@ pub(super) fn replayed(mut hive: Vec<u8>, logs: &[Vec<u8>]) -> Vec<u8> {
                 break;
             }
             apply(entry, &mut hive);
-            last = Some(entry.sequence);
+            (last, length) = (Some(entry.sequence), entry.length);
         }
     }
     if let Some(last) = last {
+        // What is behind the bins means nothing.
+        hive.truncate(PAGE + length);
         // The number of a hive is that of the next entry.
         SEQUENCES.iter().for_each(|at| put_u32(&mut hive, *at, last.wrapping_add(1)));
         let sum = checksum(&hive);
@@ -72,7 +76,7 @@ pub(super) fn last_written(hive: &[u8]) -> Option<u32> {
 }
 
 /// The entries of a log file, as far as each is whole and follows the one before it.
-fn entries(log: &[u8]) -> Vec<Entry<'_>> {
+fn entries(log: &[u8], longest: usize) -> Vec<Entry<'_>> {
     let field = |at| u32_at(log, at);
     let sound = log.len() >= SECTOR && log.starts_with(b"regf") && field(CHECKSUM) == Some(checksum(log));
     if !sound || field(TYPE) != Some(LOG_WITH_ENTRIES) {
@@ -81,7 +85,7 @@ fn entries(log: &[u8]) -> Vec<Entry<'_>> {
     let (mut entries, mut at) = (Vec::new(), SECTOR);
     let mut expected = field(SEQUENCES[0]);
     while let Some((entry, size)) = log.get(at..).and_then(entry) {
-        if Some(entry.sequence) != expected {
+        if Some(entry.sequence) != expected || entry.length > longest {
             break;
         }
         expected = entry.sequence.checked_add(1);
@@ -129,8 +133,9 @@ fn is_grown_by_its_pages(entry: &Entry<'_>, hive: &[u8]) -> bool {
 }
 
 fn apply(entry: &Entry<'_>, hive: &mut Vec<u8>) {
-    // What is behind the bins means nothing.
-    hive.resize(PAGE + entry.length, 0);
+    if hive.len() < PAGE + entry.length {
+        hive.resize(PAGE + entry.length, 0);
+    }
     for (offset, bytes) in &entry.pages {
         hive[PAGE + offset..PAGE + offset + bytes.len()].copy_from_slice(bytes);
     }

@@ -117,6 +117,11 @@ fn an_entry_that_is_not_whole_ends_the_replay() {
         let error = value(hive.clone(), &[self::log(7, &[broken])]).unwrap_err();
         assert!(error.message().contains("dirty"), "fault {number}: {error}");
     }
+    // Bins that are longer than the hive and all that its log files bring.
+    let mut longer = entry_of(&with(3), 7);
+    put_u32(&mut longer, 16, 256 << 20);
+    let longer = self::log(6, &[second.clone(), hashed(longer)]);
+    assert_eq!(value(hive.clone(), &[longer]).unwrap(), 2);
     // A page beyond the hive's end.
     let mut beyond = third;
     put_u32(&mut beyond, HEADER, 0x10_0000);
