@@ -82,6 +82,11 @@ const PROXY: &str = r"C:\k\kube-proxy.exe --windows-service --config=C:\var\lib\
 const PROXY_CONFIG: &str = "/var/lib/kube-proxy/config.conf";
 const PROXY_CREDENTIAL: &str = "/var/lib/kube-proxy/kubeconfig.conf";
 
+fn minor(control_plane: &ControlPlane) -> u16 {
+    let minor = control_plane.fact("version").split('.').nth(1).and_then(|minor| minor.parse().ok());
+    minor.expect("it is 1.N.P")
+}
+
 fn proxy_config(machine: &Windows) -> Value {
     serde_yaml_ng::from_str(&machine.text(PROXY_CONFIG).expect("it is written")).expect("it is YAML")
 }
@@ -119,9 +124,7 @@ fn lookalike_networks_are_made_and_kube_proxy_gets_the_clusters_configuration() 
     ] {
         *expected.pointer_mut(path).unwrap_or_else(|| panic!("kubeadm's has no {path}")) = value;
     }
-    let minor: u16 =
-        control_plane.fact("version").split('.').nth(1).expect("1.N.P").parse().expect("a number");
-    expected["winkernel"]["enableDSR"] = json!(minor >= 33);
+    expected["winkernel"]["enableDSR"] = json!(minor(control_plane) >= 33);
     if expected["featureGates"].is_null() {
         expected["featureGates"] = json!({});
     }
@@ -157,6 +160,8 @@ fn lookalike_host_local_gives_the_source_vip_and_kube_proxy_may_be_the_node() {
     let Some(control_plane) = control_plane("a source VIP on Windows") else { return };
     let machine = proxying(control_plane, "win-vip", "windows-flannel-vxlan");
     machine.install("host-local.c", &[], "/opt/cni/bin/host-local.exe");
+    let own = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nwinkernel: {enableDSR: true}\n";
+    machine.write(CONFIG, format!("{}---\n{own}", machine.text(CONFIG).expect("it is written")));
     let stale = r#"{"cniVersion":"0.3.0","ips":[{"version":"4","address":"10.99.0.2/24"}]}"#;
     machine.write("/k/SourceVip.json", stale);
     machine.write("/var/lib/cni/given", "");
@@ -186,6 +191,9 @@ fn lookalike_host_local_gives_the_source_vip_and_kube_proxy_may_be_the_node() {
     let config = proxy_config(&machine);
     assert_eq!(config["winkernel"]["sourceVip"], address.as_str(), "{config}");
     assert_eq!(config["winkernel"]["networkName"], "vxlan0");
+    assert_eq!(config["winkernel"]["enableDSR"], true, "the node config says so");
+    let is_alpha = minor(control_plane) < 33;
+    assert_eq!(config["featureGates"], if is_alpha { json!({"WinDSR": true}) } else { json!({}) });
     assert_eq!(config["clientConnection"]["kubeconfig"], "C:/etc/kubernetes/kubelet.conf");
     let kept = machine.text("/k/SourceVip.json").expect("it is kept");
     assert!(kept.contains(&format!("\"{address}/24\"")), "{kept}");
