@@ -83,6 +83,8 @@ fn advisories_are_checked_where_their_list_can_be_fetched_and_counted_elsewhere(
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let checked = called(programs.path()).lines().filter(|line| line.ends_with("advisories")).count();
         let noted = fs::read_to_string(target.path().join("not-run")).unwrap_or_default();
-        assert_eq!((checked > 0, noted.lines().count()), (fetched == 0, count), "{noted}");
+        // Other tools may be missing as well.
+        let noted = noted.lines().filter(|line| line.starts_with("advisories")).count();
+        assert_eq!((checked > 0, noted), (fetched == 0, count));
     }
 }
