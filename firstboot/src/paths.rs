@@ -21,6 +21,14 @@ pub fn is_absolute(path: &str) -> bool {
     path.starts_with('/') || (cfg!(windows) && has_drive(path))
 }
 
+/// A path on the drive of the system (`C:/k/x`, `C:\k\x`) as paths of a node are written: `/k/x`. Nothing for
+/// another one, and where no drives are.
+pub fn below_system_drive(path: &str) -> Option<String> {
+    let drive = crate::os::system_drive().filter(|_| has_drive(path))?;
+    let (start, below) = path.split_at_checked(drive.len())?;
+    start.eq_ignore_ascii_case(&drive).then(|| below.replace('\\', "/"))
+}
+
 fn has_drive(path: &str) -> bool {
     matches!(path.as_bytes(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic())
 }

@@ -44,6 +44,31 @@ fn a_config_of_the_image_is_found_and_its_token_not_shown() {
     assert!(!explained.text.contains("0123456789abcdef"), "{}", explained.text);
 }
 
+/// Cluster API's provider for Azure writes such paths.
+#[test]
+fn files_of_user_data_may_name_the_drive_of_the_system_and_no_other() {
+    for (path, expected) in [
+        ("c:/k/azure.json", Some("/k/azure.json")),
+        (r"C:\k\azure.json", Some("/k/azure.json")),
+        ("D:/azure.json", None),
+        (r"C:\..\azure.json", None),
+        ("c:azure.json", None),
+    ] {
+        let machine = Windows::new();
+        let config: String = CONFIG.lines().map(|line| format!("    {line}\n")).collect();
+        let text = format!(
+            "#cloud-config\nwrite_files:\n- {{path: '{path}', content: x}}\n- path: /etc/kubeadm.yml\n  content: |\n{config}\
+             runcmd:\n- kubeadm join --config /etc/kubeadm.yml\n"
+        );
+        machine.write("/ProgramData/firstboot/config.yaml", &text);
+        let explained = machine.run(&["explain", "--json"]);
+        match expected {
+            Some(expected) => assert!(explained.text.contains(expected), "{path}: {}", explained.text),
+            None => assert_ne!(explained.code, Some(0), "{path}: {}", explained.text),
+        }
+    }
+}
+
 #[test]
 fn the_agent_is_small() {
     let machine = Windows::new();

@@ -38,6 +38,24 @@ impl File<'_> {
     }
 }
 
+/// Refuses a file of this machine that has another length than the one that was locked: a build would take
+/// the old one out of the store.
+pub(super) fn check_length(location: &Location, locked: u64) -> Result<()> {
+    let found = location.path().and_then(|path| path.metadata().ok()).filter(std::fs::Metadata::is_file);
+    match found.filter(|metadata| metadata.len() != locked) {
+        None => Ok(()),
+        Some(metadata) => {
+            let message = format!(
+                "{} has {} bytes, and is no longer the file of {locked} bytes that the lock has",
+                location.written,
+                metadata.len()
+            );
+            Err(Error::new(ErrorKind::Lock, message)
+                .help("lock it again: kiln lock --upgrade DEFINITION; or put the old file back"))
+        }
+    }
+}
+
 /// The list of digests at `address`; if it must be signed, what is signed of it and nothing else.
 fn list(address: &str, signature: Option<&SignaturePlan>, context: &Context<'_>) -> Result<Vec<u8>> {
     let fetcher = context.fetcher;

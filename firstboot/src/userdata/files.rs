@@ -7,6 +7,7 @@ use super::bounds::{Bytes, append, wrong};
 use crate::document::Document;
 use crate::document::LIMIT;
 use crate::error::Result;
+use crate::paths;
 
 /// The user and group of a file: names, or numbers in digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,8 @@ impl ExtraFile {
     /// Checks the fields of a file.
     pub fn new(path: &str, mode: u32, owner: Owner, appends: bool, content: Document) -> Result<Self> {
         let is_name = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(char::is_control);
+        let below_drive = paths::below_system_drive(path);
+        let path = below_drive.as_deref().unwrap_or(path);
         let names = path
             .strip_prefix('/')
             .map(|rest| rest.split('/').filter(|name| !name.is_empty()).collect::<Vec<_>>());

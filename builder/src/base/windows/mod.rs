@@ -94,6 +94,9 @@ impl Base for Windows {
 
     fn requests(&self, plan: &BasePlan, locked: &LockedBase, _: &Context<'_>) -> Result<Vec<Request>> {
         let (plan, locked) = (plan_of(plan)?, locked_of(locked)?);
+        if let Some(size) = locked.size {
+            given_file::check_length(&plan.windows, size)?;
+        }
         Ok(files(plan, &locked.windows, (locked.sha256, locked.size)))
     }
 
