@@ -281,6 +281,35 @@ fn a_machine_joins_and_its_kubelet_gets_the_arguments_of_the_node_config() {
 }
 
 #[test]
+fn a_machine_restarts_for_its_features_before_it_asks_the_cluster_and_then_joins() {
+    let Some(control_plane) = control_plane("a join of Windows with a restart") else { return };
+    let name = "win-features";
+    let machine = machine(control_plane, name);
+    machine.ask_for_features(&["Containers"]);
+    let run = machine.run(&["run"]);
+    let verdict = agent::verdict(&run.text);
+    assert_eq!((run.code, &verdict["outcome"]), (Some(0), &"restart".into()), "{}", run.text);
+    assert_eq!(
+        (agent::certificate_requests(control_plane, name).len(), started(&machine, "kubelet").len()),
+        (0, 0)
+    );
+    assert!(machine.text(CONFIG).is_some(), "the config is needed after the restart");
+
+    machine.restart();
+    let run = machine.run(&["run"]);
+    assert_eq!(agent::verdict(&run.text)["outcome"], "joined", "{}", run.text);
+    assert!(run.text.contains("an earlier run was interrupted after the start: resuming"), "{}", run.text);
+    assert_eq!(agent::certificate_requests(control_plane, name).len(), 1);
+    wait_for_starts(&machine, "kubelet", 1);
+
+    let calls = machine.text("/dism/called");
+    machine.restart();
+    let run = machine.run(&["run"]);
+    assert_eq!(agent::verdict(&run.text)["outcome"], "already-joined", "{}", run.text);
+    assert_eq!(machine.text("/dism/called"), calls, "a node is not asked for features again");
+}
+
+#[test]
 #[ignore = "slow: make test-long runs it"]
 fn a_machine_that_is_killed_again_and_again_joins_with_one_certificate_request() {
     let Some(control_plane) = control_plane("a join of Windows that is killed") else { return };
