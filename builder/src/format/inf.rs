@@ -6,7 +6,7 @@
 //! (<https://learn.microsoft.com/windows-hardware/drivers/install/>). Everything else in such a file is
 //! Windows' to do, when it installs the driver for a device.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -20,6 +20,8 @@ const LONGEST_LINE: usize = 4096;
 const LONGEST_ID: usize = 200;
 /// The longest name of a service, a program or a section that is taken.
 const LONGEST_NAME: usize = 80;
+/// The largest number of devices whose drivers the boot loader loads.
+const MOST_DEVICES: usize = 1000;
 /// The largest number of values of a service.
 const MOST_SETTINGS: usize = 200;
 
@@ -97,10 +99,26 @@ impl Package {
             .map_err(|_| refuse("its [Version] has no ClassGuid, as a device's driver has"))?;
         let mut package = Self { class, services: Vec::new(), devices: Vec::new() };
         let mut services: BTreeMap<String, Service> = BTreeMap::new();
+        let mut installed: BTreeMap<String, bool> = BTreeMap::new();
         for model in file.models(arch, build)? {
-            let Some(service) = file.service(&model.configuration, arch)? else { continue };
-            package.devices.extend(model.devices()?);
-            services.entry(service.name.to_ascii_lowercase()).or_insert(service);
+            let is_installed = match installed.get(&model.configuration) {
+                Some(known) => *known,
+                None => {
+                    let service = file.service(&model.configuration, arch)?;
+                    installed.insert(model.configuration.clone(), service.is_some());
+                    let named = service.map(|service| (service.name.to_ascii_lowercase(), service));
+                    named.is_some_and(|(name, service)| {
+                        services.entry(name).or_insert(service);
+                        true
+                    })
+                }
+            };
+            if is_installed {
+                package.devices.extend(model.devices()?);
+            }
+            if package.devices.len() > MOST_DEVICES {
+                return Err(refuse(format!("it has more than {MOST_DEVICES} devices")));
+            }
         }
         package.services = services.into_values().collect();
         Ok(package)
@@ -225,12 +243,17 @@ impl File {
 
     /// The lines of the models sections for a system, of those that fit it best.
     fn models(&self, arch: &str, build: u32) -> Result<Vec<Model>> {
-        let mut models = Vec::new();
+        let (mut models, mut sections) = (Vec::new(), BTreeSet::new());
         for manufacturer in self.lines("manufacturer") {
             let Some((name, decorations)) = manufacturer.fields.split_first() else { continue };
             let fits = decorations.iter().filter_map(|one| Some((fit(one, arch, build)?, one)));
             let Some((_, best)) = fits.max_by_key(|(fit, _)| *fit) else { continue };
-            for line in self.lines(&format!("{name}.{best}")) {
+            let section = format!("{name}.{best}").to_lowercase();
+            // Two makers may share a section.
+            if !sections.insert(section.clone()) {
+                continue;
+            }
+            for line in self.lines(&section) {
                 let mut fields = line.fields.iter().map(|field| self.expand(field));
                 let Some(configuration) = fields.next().transpose()? else { continue };
                 checked(&configuration, "section")?;

@@ -169,6 +169,16 @@ fn what_no_driver_has_is_refused_by_name() {
 }
 
 #[test]
+fn makers_that_share_a_section_have_its_devices_once_and_there_are_not_too_many() {
+    let maker = "%VENDOR%   = Stor,NTamd64";
+    let twice = STORAGE.replacen(maker, &format!("Other = stor,NTamd64.10.0...17763\n{maker}"), 1);
+    assert_eq!(read(&twice).unwrap(), read(STORAGE).unwrap());
+    let line = "%Desc% = inst, PCI\\VEN_1AF4&DEV_1001";
+    let many = STORAGE.replacen("[inst]", &format!("{}[inst]", format!("{line}\n").repeat(2000)), 1);
+    assert!(read(&many).unwrap_err().message().contains("more than 1000 devices"));
+}
+
+#[test]
 fn no_cut_and_no_flipped_byte_makes_it_panic() {
     let bytes = STORAGE.as_bytes();
     for at in 0..bytes.len() {

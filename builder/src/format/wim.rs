@@ -23,6 +23,8 @@ const CLOCK_PACKAGE: &str = "faketime";
 const SIGNS: [&[u8; 8]; 2] = [b"MSWIM\0\0\0", b"WLPWM\0\0\0"];
 /// Where the identifier is in the header.
 const IDENTIFIER: u64 = 24;
+/// The longest file that is read out of an image, in bytes: the registry's hives, and configuration.
+const LARGEST_CONTENT: u64 = 512 << 20;
 /// The longest description of images that is read, in bytes.
 const LONGEST_XML: u64 = 16 << 20;
 
@@ -283,6 +285,21 @@ pub fn images_in(bytes: &[u8]) -> Result<Vec<Image>, String> {
             })
         })
         .collect()
+}
+
+/// The content of a file that was read out of an image whose name for messages is `title`.
+///
+/// # Errors
+/// [`ErrorKind::Archive`] if it is longer than what is read of an image.
+pub fn content(path: &Path, title: &str) -> Result<Vec<u8>> {
+    let length = path.metadata().at("reading", path)?.len();
+    if length > LARGEST_CONTENT {
+        let name = path.file_name().unwrap_or_default().display();
+        let message =
+            format!("{title}: {name} has {length} bytes, and no more than {LARGEST_CONTENT} are read");
+        return Err(Error::new(ErrorKind::Archive, message).help("take an intact image of Windows"));
+    }
+    fs::read(path).at("reading", path)
 }
 
 /// A file in the folder `folder`, by its name in any case.

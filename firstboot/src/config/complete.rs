@@ -151,8 +151,11 @@ fn file_discovery(text: &str, problems: &mut Problems) -> Option<Discovery> {
     }
 }
 
-/// The scheme of a URL (RFC 3986, section 3.1); none for a path.
+/// The scheme of a URL (RFC 3986, section 3.1); none for a path, also one with a drive.
 fn scheme(text: &str) -> Option<&str> {
+    if paths::is_absolute(text) {
+        return None;
+    }
     let (scheme, _) = text.split_once(':')?;
     let begins = scheme.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
     (begins && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)))

@@ -141,7 +141,18 @@ fn read_with(path: &Path, limit: u64, follows_links: bool) -> Result<Option<Vec<
 /// The text of a file of the machine, if it exists and can be read.
 pub fn text(root: &Root, path: &str) -> Option<String> {
     let bytes = read(&root.path(path), LONGEST_TEXT).ok()??;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    Some(decoded(&bytes))
+}
+
+/// Text in UTF-8, or in UTF-16 as PowerShell writes it, without the mark in front.
+fn decoded(bytes: &[u8]) -> String {
+    match bytes {
+        [0xff, 0xfe, text @ ..] => {
+            let units: Vec<u16> = text.as_chunks().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
+            String::from_utf16_lossy(&units)
+        }
+        _ => String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)).into_owned(),
+    }
 }
 
 /// Removes temporary files that a killed write left in `folder`.
@@ -188,6 +199,13 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
         assert_eq!(fs::metadata(folder.path().join("a")).unwrap().mode() & 0o7777, 0o755);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "something was left behind");
+    }
+
+    #[test]
+    fn text_of_powershell_is_text() {
+        for bytes in [&b"\xff\xfea\0 \0b\0"[..], b"\xef\xbb\xbfa b", b"a b"] {
+            assert_eq!(decoded(bytes), "a b", "{bytes:?}");
+        }
     }
 
     #[test]

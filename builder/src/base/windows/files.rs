@@ -86,9 +86,8 @@ impl Files {
                 let file = Wim { path: file, title: &self.title };
                 file.extract(1, &[&wim::inside(path)], &folder)?;
                 let name = path.rsplit('\\').next().unwrap_or(path);
-                let bytes = wim::find_in(&folder, name)
-                    .map(|path| fs::read(&path).at("reading", &path))
-                    .transpose()?;
+                let bytes =
+                    wim::find_in(&folder, name).map(|path| wim::content(&path, &self.title)).transpose()?;
                 fs::remove_dir_all(&folder).at("removing", &folder)?;
                 Ok(bytes)
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::hive::Hive;
-use crate::format::wim::{Wim, find_in, inside};
+use crate::format::wim::{Wim, content, find_in, inside};
 
 /// The folder of the hives.
 const CONFIG: &str = r"Windows\System32\config";
@@ -63,7 +63,7 @@ pub fn of_wim(wim: &Wim<'_>, index: u32, name: &str, scratch: &Path, epoch: u64)
         fs::create_dir(&folder).at("creating", &folder)?;
         wim.extract(index, &[&inside(path)], &folder)?;
         let file = path.rsplit('\\').next().and_then(|file| find_in(&folder, file));
-        let bytes = file.map(|file| fs::read(&file).at("reading", &file)).transpose()?;
+        let bytes = file.map(|file| content(&file, wim.title)).transpose()?;
         fs::remove_dir_all(&folder).at("removing", &folder)?;
         Ok(bytes)
     };

@@ -14,6 +14,11 @@ const LONGEST_NAME: usize = 255;
 const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 /// Names of devices that a digit follows.
 const NUMBERED_DEVICES: [&str; 2] = ["COM", "LPT"];
+/// Files in the root of every volume ("Master File Table", Microsoft).
+const OF_NTFS: [&str; 11] = [
+    "$MFT", "$MFTMIRR", "$LOGFILE", "$VOLUME", "$ATTRDEF", "$BITMAP", "$BOOT", "$BADCLUS", "$SECURE",
+    "$UPCASE", "$EXTEND",
+];
 const FORBIDDEN: [char; 7] = ['<', '>', ':', '"', '|', '?', '*'];
 
 /// A message, and the help for it.
@@ -54,6 +59,13 @@ pub fn check_path(path: &str) -> Result<(), Refusal> {
         return Err((
             format!("{} has more than 260 characters", shown(path)),
             "many programs of Windows cannot open it: use shorter names".to_owned(),
+        ));
+    }
+    let first = path.split('/').next().unwrap_or_default();
+    if OF_NTFS.contains(&folded(first).as_str()) {
+        return Err((
+            format!("{} is where NTFS keeps the volume itself", shown(path)),
+            "choose another name".to_owned(),
         ));
     }
     path.split('/').try_for_each(|name| {
@@ -131,6 +143,8 @@ mod tests {
             ("k/com1", "name of a device"),
             ("k/LPT9.tar.gz", "name of a device"),
             ("k/COM²", "name of a device"),
+            ("$Mft", "the volume itself"),
+            ("$Extend/x", "the volume itself"),
             ("k/prn .log", "name of a device"),
             ("k/CONOUT$", "name of a device"),
             ("nul/x", "name of a device"),

@@ -60,7 +60,7 @@ fn check_services(plan: &ImagePlan, hive: &Hive, control_set: &str) -> Result<()
             let message = format!("the layer \"{layer}\" makes the service {}: {why}", service.name);
             Err(Error::new(ErrorKind::Definition, message).help(help))
         };
-        if of_base(&service.name, "ImagePath")? {
+        if of_base(&service.name, "ImagePath")? || of_base(&service.name, "Start")? {
             return refused(
                 "the base has it already".to_owned(),
                 "remove the service from the base, or leave the layer out; a layer's [[registry]] changes single values of it",
