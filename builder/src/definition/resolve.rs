@@ -266,6 +266,11 @@ impl Resolver<'_> {
 
     /// What only a kernel of Linux, or its machines, could do.
     fn check_windows_own(&self, kind: Kind<'_>, layers: &[LayerPlan]) -> Result<()> {
+        if self.composed.file.test.as_ref().is_some_and(|tests| !tests.is_empty()) {
+            let error =
+                self.error(&at!["test"], "tests of an image run under systemd, which Windows does not have");
+            return Err(error.help("remove [[test]]; kiln verify looks into an image of Windows"));
+        }
         let refuse = |key: &str, what: &str| {
             let error = self.error(&at![key], &format!("an image of Windows has no {what}"));
             Err(error.help(format!("leave {key} out")))
@@ -591,7 +596,13 @@ impl Resolver<'_> {
                     "the output \"{name}\" needs the image's {part}, and a base of {} has none",
                     kind.title()
                 );
-                return Err(self.error(&path, &message).help("choose another output or base"));
+                let help = match kind {
+                    Kind::WindowsRelease { .. } => {
+                        "name an image of Windows to bake the layers into: base.windows = \"install.wim\""
+                    }
+                    _ => "choose another output or base",
+                };
+                return Err(self.error(&path, &message).help(help));
             }
         }
         for (name, options) in &self.composed.file.output {

@@ -245,7 +245,7 @@ impl Subject {
         match self.windows {
             None => Ok(self),
             Some(_) => Err(Error::new(ErrorKind::Usage, format!("this is an image of Windows: {what}"))
-                .help("kiln verify without --profile checks it")),
+                .help("kiln verify without --profile checks it, and kiln diff compares the locks of two")),
         }
     }
 
