@@ -29,7 +29,7 @@ test-long: ## Joins beside the real kubeadm, 1,000 agents at once, a boot for ea
 	@tools/programs arm64 >/dev/null
 	@tools/not-run cargo test -p kiln-tests --locked --no-fail-fast --test join_differential --test join_scale --test platforms_e2e -- --nocapture
 	@tools/not-run cargo test -p kiln-tests --locked --no-fail-fast --test arm64_e2e --test boot --test control_plane_e2e --test flatcar_e2e --test installers_e2e --test join_e2e --test node_e2e --test node_layers_e2e --test lookalike_ubuntu --test metal_e2e --test outputs_e2e --test robust --test rootfs_e2e --test runtimes_e2e --test sysext -- --nocapture --ignored
-	@tools/not-run cargo test -p kiln-tests --locked --no-fail-fast --test windows_join -- --nocapture --ignored
+	@tools/not-run cargo test -p kiln-tests --locked --no-fail-fast --test windows_agent --test windows_join -- --nocapture --ignored
 	@tools/not-run cargo test -p kiln --locked --no-fail-fast --test base --test rootfs -- --nocapture --ignored
 	@tools/not-run cargo test -p kiln --locked --test serve_scale -- --nocapture --ignored a_thousand
 

@@ -22,6 +22,7 @@ pub mod lab_network;
 pub mod lab_node;
 pub mod lookalike_flatcar;
 pub mod lookalike_ubuntu;
+pub mod loop_device;
 pub mod netns;
 pub mod pods;
 pub mod probe;

@@ -4,10 +4,13 @@
 //! symbolic links and reboots nothing. Windows itself is not here.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use crate::loop_device::LoopDevice;
 use crate::{netns, workspace};
 
 /// The newest function that Rust asks of Windows, which wine before 9.0 lacks: random bytes of a library that
@@ -163,6 +166,29 @@ impl Windows {
         names
             .iter()
             .for_each(|name| self.write(&format!("/usr/lib/kiln/windows-features/{name}"), ""));
+    }
+
+    /// Puts a disk or disc into a machine that has not started. Wine reads its label and its file system, and
+    /// shows these files as its content.
+    pub fn insert(&self, letter: char, device: &LoopDevice, files: &Path, is_disc: bool) {
+        let drives = self.prefix.path().join("dosdevices");
+        let link = |target: &Path, name: String| symlink(target, drives.join(name));
+        link(files, format!("{letter}:")).expect("the letter is free");
+        link(device.path(), format!("{letter}::")).expect("the letter is free");
+        let kind = if is_disc { "cdrom" } else { "hd" };
+        self.preset(r"Software\Wine\Drives", &[(&format!("{letter}:"), kind)]);
+    }
+
+    /// Sets texts of the registry below HKEY_LOCAL_MACHINE before the machine starts, in the file that wine
+    /// reads then.
+    pub fn preset(&self, key: &str, values: &[(&str, &str)]) {
+        let escaped = |text: &str| text.replace('\\', r"\\").replace('"', "\\\"");
+        let lines =
+            values.iter().map(|(name, text)| format!("\"{}\"=\"{}\"\n", escaped(name), escaped(text)));
+        let text = format!("\n[{}]\n{}", escaped(key), lines.collect::<String>());
+        let file = fs::OpenOptions::new().append(true).open(self.prefix.path().join("system.reg"));
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+            .expect("the prefix is the test's");
     }
 
     /// Restarts the machine: every program ends, and keys of the registry that last for one boot are gone.

@@ -1,6 +1,11 @@
 //! The agent for Windows, run by wine. Windows itself cannot be had here: what wine does not do as Windows
 //! does is not proven.
 
+#[path = "windows_agent/canary.rs"]
+mod canary;
+#[path = "windows_agent/drives.rs"]
+mod drives;
+
 use std::process::Command;
 
 use kiln_simulator::Simulation;

@@ -5,13 +5,12 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::Command;
-use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kiln_simulator::{Simulation, platform};
 use kiln_tests::join_support::disc;
+use kiln_tests::loop_device::{LoopDevice, can_mount};
 use kiln_tests::simulated::Machine;
 use kiln_tests::workspace;
 use testkit::{TestServer, documents};
@@ -34,7 +33,7 @@ const DISK: &str = "1M";
 pub struct Fixture {
     pub machine: Machine,
     servers: Vec<TestServer>,
-    device: Option<Device>,
+    device: Option<LoopDevice>,
     folder: tempfile::TempDir,
 }
 
@@ -161,10 +160,13 @@ impl Fixture {
     }
 
     fn insert(&mut self, image: &Path) {
-        let device = Device::attach(image).expect("there was one a moment ago");
+        let device = LoopDevice::attach(image).expect("there was one a moment ago");
         self.write("sys/class/block/vdb/size", b"2048\n");
         fs::create_dir_all(self.root().join("dev")).expect("the folder is the test's");
-        workspace::output("cp", ["-a".as_ref(), device.0.as_ref(), self.root().join("dev/vdb").as_os_str()]);
+        workspace::output(
+            "cp",
+            ["-a".as_ref(), device.path().as_ref(), self.root().join("dev/vdb").as_os_str()],
+        );
         self.device = Some(device);
     }
 }
@@ -189,41 +191,4 @@ fn with_password(mut files: Files) -> Files {
         *bytes = text.into_bytes();
     }
     files
-}
-
-/// A loop device.
-struct Device(String);
-
-impl Device {
-    fn attach(image: &Path) -> Option<Self> {
-        let output = Command::new("losetup")
-            .args(["--find", "--show", "--read-only"])
-            .arg(image)
-            .output()
-            .ok()?;
-        output
-            .status
-            .success()
-            .then(|| Self(String::from_utf8_lossy(&output.stdout).trim().to_owned()))
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        // One that stays attached costs nothing but a number.
-        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
-    }
-}
-
-fn can_mount() -> bool {
-    static CAN: OnceLock<bool> = OnceLock::new();
-    *CAN.get_or_init(|| {
-        let folder = workspace::scratch();
-        let image = folder.path().join("image");
-        let made = fs::File::create(&image).and_then(|file| file.set_len(1 << 20));
-        // Root of a user namespace may attach one, but not mount it.
-        let numbers = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-        let is_everybody = numbers.split_whitespace().last() == Some("4294967295");
-        made.is_ok() && workspace::is_root() && is_everybody && Device::attach(&image).is_some()
-    })
 }
