@@ -221,7 +221,7 @@ fn what_windows_cannot_have_is_refused_with_what_to_do() {
             "windows-layers",
             "raw",
             "the output \"raw\" needs the image's disk",
-            "choose another output",
+            "base.windows = ",
         ),
         (
             "images/acme/layer.toml",
