@@ -134,17 +134,28 @@ fn explained_by_linux(root: &Path) -> String {
     plain(&told(&String::from_utf8_lossy(&output.stdout)), &[&device, "/dev/vdb"])
 }
 
+/// Platforms that name a machine by the identifier of its firmware.
+const OF_FIRMWARE: [&str; 3] = ["nutanix", "proxmox", "vsphere"];
+
 /// Without the names of the drive, and without what the firmware says, which is the test machine's own.
 fn plain(told: &str, drives: &[&str]) -> String {
     let named = drives.iter().fold(told.to_owned(), |text, drive| text.replace(drive, "DRIVE"));
     // The machine of Windows is a real one, and the address is not its own.
     let named = named.replace(r#""--node-ip=10.2.0.5","#, "");
-    // Nor is the identifier of its firmware.
-    let named = match named.split_once("nutanix://") {
-        Some((before, after)) => format!("{before}nutanix://{}", after.get(36..).unwrap_or_default()),
-        None => named,
-    };
-    let lines = named.lines().filter(|line| !line.contains("smbios"));
+    // Nor is the identifier of its firmware, by which these are named.
+    let is_named_by_firmware = ["nutanix", "proxmox", "hyperv", "vmware"]
+        .iter()
+        .any(|platform| told.starts_with(&format!("\"{platform}\"")));
+    let is_of_firmware =
+        |line: &&str| line.contains("smbios") || (is_named_by_firmware && line.starts_with("instance-id"));
+    let named = OF_FIRMWARE.iter().fold(named, |text, scheme| {
+        let Some((before, after)) = text.split_once(&format!("\"--provider-id={scheme}://")) else {
+            return text;
+        };
+        let after = after.split_once('"').map_or("", |(_, after)| after);
+        format!("{}{after}", before.trim_end_matches(','))
+    });
+    let lines = named.lines().filter(|line| !is_of_firmware(line));
     lines.map(|line| format!("{line}\n")).collect()
 }
 
