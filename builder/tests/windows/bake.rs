@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use kiln::format::hive::{Hive, Value};
+use kiln::format::hive::{self, Hive, Value};
 
 use crate::lookalike;
 use crate::tools::run;
@@ -317,7 +317,7 @@ fn lookalike_windows_that_does_not_fit_its_partition_is_told_what_to_set() {
     let test = "lookalike_windows_that_does_not_fit_its_partition_is_told_what_to_set";
     let Some(folder) = lookalike::folder(test) else { return };
     let here = folder.path();
-    run("wimlib-imagex", &["export", "install.wim", "2", "x.wim"], here);
+    lookalike::export(here);
     // Nothing compresses this.
     let mut state = 1_u64;
     let noise = std::iter::repeat_with(|| {
@@ -341,7 +341,7 @@ fn lookalike_windows_takes_no_archive_with_names_that_it_cannot_have() {
     let test = "lookalike_windows_takes_no_archive_with_names_that_it_cannot_have";
     let Some(folder) = lookalike::folder(test) else { return };
     let here = folder.path();
-    run("wimlib-imagex", &["export", "install.wim", "2", "x.wim"], here);
+    lookalike::export(here);
     definition(here, "x.wim", "'wim'");
     let node = here.join("node/layer.toml");
     let layer = fs::read_to_string(&node).unwrap();
@@ -373,7 +373,7 @@ fn lookalike_windows_without_a_feature_is_refused_unless_a_layer_enables_it() {
     let test = "lookalike_windows_without_a_feature_is_refused_unless_a_layer_enables_it";
     let Some(folder) = lookalike::folder(test) else { return };
     let here = folder.path();
-    run("wimlib-imagex", &["export", "install.wim", "2", "x.wim"], here);
+    lookalike::export(here);
     definition(here, "x.wim", "'wim'");
     let needs = "summary = \"x\"\nwindows-features = ['Containers', 'Microsoft-Hyper-V']";
     fs::write(here.join("node/layer.toml"), NODE.replace("summary = \"x\"", needs)).unwrap();
@@ -396,29 +396,12 @@ fn lookalike_windows_without_a_feature_is_refused_unless_a_layer_enables_it() {
     assert_eq!(description["enables_windows_features"], serde_json::json!(["Microsoft-Hyper-V"]));
 }
 
-/// The hash of a log's entry, of whole words: Marvin32 with the seed of the registry.
-fn marvin32(bytes: &[u8]) -> [u8; 8] {
-    let (mut low, mut high) = (0x7a4e_55c5_u32, 0x82ef_4d88_u32);
-    let words = bytes.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap()));
-    for word in words.chain([0x80, 0]) {
-        low = low.wrapping_add(word);
-        high ^= low;
-        low = low.rotate_left(20).wrapping_add(high);
-        high = high.rotate_left(9) ^ low;
-        low = low.rotate_left(27).wrapping_add(high);
-        high = high.rotate_left(19);
-    }
-    (u64::from(high) << 32 | u64::from(low)).to_le_bytes()
-}
-
 /// Gives the base of a hive these numbers of changes, and its type.
 fn numbered(mut bytes: Vec<u8>, first: u32, second: u32, kind: u32) -> Vec<u8> {
     for (at, value) in [(4, first), (8, second), (28, kind)] {
         bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
     }
-    let words = bytes[..508].chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap()));
-    let sum = words.fold(0, |sum, word| sum ^ word);
-    bytes[508..512].copy_from_slice(&sum.to_le_bytes());
+    hive::seal(&mut bytes);
     bytes
 }
 
@@ -427,7 +410,7 @@ fn lookalike_windows_whose_last_changes_are_in_a_log_file_has_them_in_the_image(
     let test = "lookalike_windows_whose_last_changes_are_in_a_log_file_has_them_in_the_image";
     let Some(folder) = lookalike::folder(test) else { return };
     let here = folder.path();
-    run("wimlib-imagex", &["export", "install.wim", "2", "x.wim"], here);
+    lookalike::export(here);
     let path = "/Windows/System32/config/SYSTEM";
     run("wimlib-imagex", &["extract", "x.wim", "1", path, "--dest-dir=."], here);
     let before = fs::read(here.join("SYSTEM")).unwrap();
@@ -442,10 +425,7 @@ fn lookalike_windows_whose_last_changes_are_in_a_log_file_has_them_in_the_image(
     }
     entry.extend(bins);
     entry.resize(size, 0);
-    let first = marvin32(&entry[40..]);
-    entry[24..32].copy_from_slice(&first);
-    let second = marvin32(&entry[..32]);
-    entry[32..40].copy_from_slice(&second);
+    hive::seal_entry(&mut entry);
     fs::write(here.join("log"), [numbered(after[..512].to_vec(), 8, 8, 6), entry].concat()).unwrap();
     fs::write(here.join("dirty"), numbered(before, 8, 7, 0)).unwrap();
     let commands = format!("add 'dirty' '{path}'\nadd 'log' '{path}.LOG2'\n");

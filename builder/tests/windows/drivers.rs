@@ -59,7 +59,7 @@ inf = 'C:\Windows\Drivers\virtio\viostor.inf'
 /// A definition whose layer `runtime` brings the package too.
 fn with_driver(here: &Path, inf: &[u8], layer: &str) {
     let _ = fs::remove_file(here.join("x.wim"));
-    run("wimlib-imagex", &["export", "install.wim", "2", "x.wim"], here);
+    lookalike::export(here);
     definition(here, "x.wim", "'wim'");
     // Both layers write the folder in the same way.
     let node = fs::read_to_string(here.join("node/layer.toml")).unwrap();

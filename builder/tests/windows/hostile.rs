@@ -142,7 +142,7 @@ fn lookalike_windows_that_the_definition_does_not_want_is_refused_by_name() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         lookalike::wim(folder.path(), registry);
-        run("wimlib-imagex", &["export", "install.wim", "2", "x.wim"], folder.path());
+        lookalike::export(folder.path());
         let said = said(folder.path(), "x.wim");
         assert!(said.contains(says) && said.contains("help:"), "{says}: {said}");
     }
@@ -156,7 +156,7 @@ fn lookalike_windows_with_a_service_of_a_layer_is_refused_when_it_is_baked() {
     }
     let folder = tempfile::tempdir().unwrap();
     lookalike::wim(folder.path(), Registry { service: "KUBELET", ..SERVER_2022 });
-    run("wimlib-imagex", &["export", "install.wim", "2", "x.wim"], folder.path());
+    lookalike::export(folder.path());
     definition(folder.path(), "x.wim", "'wim'");
     let output = kiln(folder.path(), &["build", "win.toml", "--output-dir", "out"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -75,6 +75,11 @@ fn hex(kind: u8, text: &str) -> String {
     format!("hex({kind}):{}", digits.join(","))
 }
 
+/// The second image of `install.wim` alone, `x.wim`.
+pub fn export(folder: &Path) {
+    run("wimlib-imagex", &["export", "install.wim", "2", "x.wim"], folder);
+}
+
 /// The hives of a base, filled by hivex, in the folder `config`.
 pub fn hives(config: &Path, registry: Registry<'_>) {
     let head = "Windows Registry Editor Version 5.00\n\n";

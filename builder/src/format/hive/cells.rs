@@ -4,6 +4,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Length of the base block, and the unit of a bin's length.
 pub(super) const PAGE: usize = 4096;
+/// Where the checksum of a base block is; it is that of all before it.
+const CHECKSUM: usize = 508;
 /// Length of a bin's header.
 const BIN_HEADER: usize = 32;
 /// No cell.
@@ -61,7 +63,7 @@ impl Cells {
                 "shut Windows down cleanly (not by fast startup or hibernation) before its image is taken",
             ));
         }
-        if checksum(&bytes) != field(508) {
+        if !is_sealed(&bytes) {
             return Err(broken("the checksum of its base block is wrong"));
         }
         let (major, minor) = (field(20), field(24));
@@ -112,8 +114,7 @@ impl Cells {
         let length = (self.bytes.len() - PAGE) as u32;
         put_u32(&mut self.bytes, 40, length);
         self.bytes[12..20].copy_from_slice(&time.to_le_bytes());
-        let sum = checksum(&self.bytes);
-        put_u32(&mut self.bytes, 508, sum);
+        seal(&mut self.bytes);
         self.bytes
     }
 
@@ -231,9 +232,19 @@ impl Cells {
     }
 }
 
-/// The checksum of the base block.
-pub(super) fn checksum(bytes: &[u8]) -> u32 {
-    let words = bytes[..508].chunks_exact(4).filter_map(|word| u32_at(word, 0));
+/// Writes the checksum of a base block, that of a hive or of its log file.
+pub fn seal(bytes: &mut [u8]) {
+    let sum = checksum(bytes);
+    put_u32(bytes, CHECKSUM, sum);
+}
+
+/// Whether the checksum of a base block is right.
+pub(super) fn is_sealed(bytes: &[u8]) -> bool {
+    u32_at(bytes, CHECKSUM) == Some(checksum(bytes))
+}
+
+fn checksum(bytes: &[u8]) -> u32 {
+    let words = bytes[..CHECKSUM].chunks_exact(4).filter_map(|word| u32_at(word, 0));
     match words.fold(0, |sum, word| sum ^ word) {
         0 => 1,
         u32::MAX => u32::MAX - 1,

@@ -2,12 +2,14 @@
 //! itself, in the format since Windows 8.1: "Format of transaction log files", "New format" and "Multiple
 //! transaction log files" of the specification.
 
-use super::cells::{LARGEST, PAGE, checksum, put_u32, u32_at};
+use super::cells::{LARGEST, PAGE, is_sealed, put_u32, seal, u32_at};
 
 /// The unit of a log file; its base block is the first.
 const SECTOR: usize = 512;
 /// An entry without its references and pages.
 const HEADER: usize = 40;
+/// Where the hashes of an entry are: of what is behind its header, and of what is before this hash.
+const HASHES: [usize; 2] = [24, 32];
 /// A reference to a page: its offset and its length.
 const REFERENCE: usize = 8;
 /// The type of a file with entries, in its base block.
@@ -16,12 +18,11 @@ const LOG_WITH_ENTRIES: u32 = 6;
 /// The seed of an entry's hashes.
 const SEED: u64 = 0x82ef_4d88_7a4e_55c5;
 
-/// Fields of the base block: both sequence numbers, the length of the bins, the flags and the checksum.
+/// Fields of the base block: both sequence numbers, the type, the length of the bins and the flags.
 const SEQUENCES: [usize; 2] = [4, 8];
 const TYPE: usize = 28;
 const LENGTH: usize = 40;
 const FLAGS: usize = 144;
-const CHECKSUM: usize = 508;
 
 /// A set of changes that is whole.
 struct Entry<'a> {
@@ -36,9 +37,7 @@ struct Entry<'a> {
 /// The hive with the changes of its log files, if it is dirty and they follow it; else as it was.
 pub(super) fn replayed(mut hive: Vec<u8>, logs: &[Vec<u8>]) -> Vec<u8> {
     let Some(written) = last_written(&hive) else { return hive };
-    // A hive grows by pages that its log files bring, and by nothing else.
-    let longest = logs.iter().fold(hive.len() - PAGE, |sum, log| sum.saturating_add(log.len()));
-    let mut runs: Vec<Vec<Entry<'_>>> = logs.iter().map(|log| entries(log, longest)).collect();
+    let mut runs: Vec<Vec<Entry<'_>>> = logs.iter().map(|log| entries(log)).collect();
     runs.retain(|run| !run.is_empty());
     runs.sort_by_key(|run| run[0].sequence);
     let (mut last, mut length) = (None, 0);
@@ -61,8 +60,7 @@ pub(super) fn replayed(mut hive: Vec<u8>, logs: &[Vec<u8>]) -> Vec<u8> {
         hive.truncate(PAGE + length);
         // The number of a hive is that of the next entry.
         SEQUENCES.iter().for_each(|at| put_u32(&mut hive, *at, last.wrapping_add(1)));
-        let sum = checksum(&hive);
-        put_u32(&mut hive, CHECKSUM, sum);
+        seal(&mut hive);
     }
     hive
 }
@@ -70,22 +68,22 @@ pub(super) fn replayed(mut hive: Vec<u8>, logs: &[Vec<u8>]) -> Vec<u8> {
 /// The number of the first change that a dirty hive may lack; none for a hive that is not dirty, or broken.
 pub(super) fn last_written(hive: &[u8]) -> Option<u32> {
     let is_hive = hive.len() >= PAGE && hive.starts_with(b"regf");
-    let sound = is_hive && u32_at(hive, CHECKSUM) == Some(checksum(hive));
+    let sound = is_hive && is_sealed(hive);
     let [first, second] = SEQUENCES.map(|at| u32_at(hive, at));
     second.filter(|_| sound && first != second)
 }
 
 /// The entries of a log file, as far as each is whole and follows the one before it.
-fn entries(log: &[u8], longest: usize) -> Vec<Entry<'_>> {
+fn entries(log: &[u8]) -> Vec<Entry<'_>> {
     let field = |at| u32_at(log, at);
-    let sound = log.len() >= SECTOR && log.starts_with(b"regf") && field(CHECKSUM) == Some(checksum(log));
+    let sound = log.len() >= SECTOR && log.starts_with(b"regf") && is_sealed(log);
     if !sound || field(TYPE) != Some(LOG_WITH_ENTRIES) {
         return Vec::new();
     }
     let (mut entries, mut at) = (Vec::new(), SECTOR);
     let mut expected = field(SEQUENCES[0]);
     while let Some((entry, size)) = log.get(at..).and_then(entry) {
-        if Some(entry.sequence) != expected || entry.length > longest {
+        if Some(entry.sequence) != expected {
             break;
         }
         expected = entry.sequence.checked_add(1);
@@ -103,8 +101,8 @@ fn entry(bytes: &[u8]) -> Option<(Entry<'_>, usize)> {
         return None;
     }
     let whole = bytes.get(..size)?;
-    let hash = |at: usize| whole[at..at + 8].try_into().map(u64::from_le_bytes).ok();
-    if hash(24) != Some(marvin32(&whole[HEADER..])) || hash(32) != Some(marvin32(&whole[..32])) {
+    let has = |at: usize, hash: u64| whole[at..at + 8] == hash.to_le_bytes();
+    if !has(HASHES[0], marvin32(&whole[HEADER..])) || !has(HASHES[1], marvin32(&whole[..HASHES[1]])) {
         return None;
     }
     let (length, count) = (field(16)? as usize, field(20)? as usize);
@@ -126,7 +124,7 @@ fn entry(bytes: &[u8]) -> Option<(Entry<'_>, usize)> {
     Some((Entry { sequence: field(12)?, flags: field(8)?, length, pages }, size))
 }
 
-/// What is new in a hive is in the entry that makes it longer.
+/// A hive grows by the pages of the entry that makes it longer, and by nothing else.
 fn is_grown_by_its_pages(entry: &Entry<'_>, hive: &[u8]) -> bool {
     let brought: usize = entry.pages.iter().map(|(_, bytes)| bytes.len()).sum();
     PAGE + entry.length <= hive.len() + brought
@@ -142,6 +140,14 @@ fn apply(entry: &Entry<'_>, hive: &mut Vec<u8>) {
     put_u32(hive, LENGTH, entry.length as u32);
     let flags = u32_at(hive, FLAGS).unwrap_or_default();
     put_u32(hive, FLAGS, flags & !1 | entry.flags & 1);
+}
+
+/// Writes the hashes of an entry, which is otherwise whole.
+pub fn seal_entry(entry: &mut [u8]) {
+    let first = marvin32(&entry[HEADER..]);
+    entry[HASHES[0]..][..8].copy_from_slice(&first.to_le_bytes());
+    let second = marvin32(&entry[..HASHES[1]]);
+    entry[HASHES[1]..][..8].copy_from_slice(&second.to_le_bytes());
 }
 
 /// The hash of whole 32-bit words, which entries consist of (N. Ferguson, US patent 8,189,792).

@@ -10,8 +10,7 @@ fn dirty(hive: &Hive, written: u32) -> Vec<u8> {
 }
 
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
-    let sum = checksum(&bytes);
-    put_u32(&mut bytes, CHECKSUM, sum);
+    seal(&mut bytes);
     bytes
 }
 
@@ -35,10 +34,7 @@ fn entry_of(hive: &Hive, sequence: u32) -> Vec<u8> {
 }
 
 fn hashed(mut entry: Vec<u8>) -> Vec<u8> {
-    let first = marvin32(&entry[HEADER..]);
-    entry[24..32].copy_from_slice(&first.to_le_bytes());
-    let second = marvin32(&entry[..32]);
-    entry[32..40].copy_from_slice(&second.to_le_bytes());
+    seal_entry(&mut entry);
     entry
 }
 

@@ -14,6 +14,8 @@ mod log;
 mod value;
 
 use cells::Cells;
+pub use cells::seal;
+pub use log::seal_entry;
 pub use value::Value;
 
 use crate::error::Result;

@@ -1,4 +1,4 @@
-use super::cells::checksum;
+use super::cells::seal;
 use super::*;
 use crate::error::{Error, ErrorKind};
 
@@ -19,8 +19,7 @@ fn read(bytes: &[u8]) -> Result<Hive> {
 
 /// `bytes` with a base block whose checksum is right.
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
-    let sum = checksum(&bytes);
-    bytes[508..512].copy_from_slice(&sum.to_le_bytes());
+    seal(&mut bytes);
     bytes
 }
 
