@@ -1,5 +1,7 @@
 //! A file that somebody else has made, and that is a base: how it is pinned.
 
+use std::fs::Metadata;
+
 use super::Context;
 use crate::definition::plan::{Checksum, Location, SignaturePlan};
 use crate::digest::Digest;
@@ -40,20 +42,18 @@ impl File<'_> {
 
 /// Refuses a file of this machine that has another length than the one that was locked: a build would take
 /// the old one out of the store.
-pub(super) fn check_length(location: &Location, locked: u64) -> Result<()> {
-    let found = location.path().and_then(|path| path.metadata().ok()).filter(std::fs::Metadata::is_file);
-    match found.filter(|metadata| metadata.len() != locked) {
-        None => Ok(()),
-        Some(metadata) => {
-            let message = format!(
-                "{} has {} bytes, and is no longer the file of {locked} bytes that the lock has",
-                location.written,
-                metadata.len()
-            );
-            Err(Error::new(ErrorKind::Lock, message)
-                .help("lock it again: kiln lock --upgrade DEFINITION; or put the old file back"))
-        }
+pub(super) fn check_length(location: &Location, locked: Option<u64>) -> Result<()> {
+    let found = location.path().and_then(|path| path.metadata().ok()).filter(Metadata::is_file);
+    let (Some(locked), Some(length)) = (locked, found.map(|metadata| metadata.len())) else { return Ok(()) };
+    if length == locked {
+        return Ok(());
     }
+    let message = format!(
+        "{} has {length} bytes, and is no longer the file of {locked} bytes that the lock has",
+        location.written
+    );
+    Err(Error::new(ErrorKind::Lock, message)
+        .help("lock it again: kiln lock --upgrade DEFINITION; or put the old file back"))
 }
 
 /// The list of digests at `address`; if it must be signed, what is signed of it and nothing else.

@@ -101,19 +101,14 @@ impl Package {
         let mut services: BTreeMap<String, Service> = BTreeMap::new();
         let mut installed: BTreeMap<String, bool> = BTreeMap::new();
         for model in file.models(arch, build)? {
-            let is_installed = match installed.get(&model.configuration) {
-                Some(known) => *known,
-                None => {
-                    let service = file.service(&model.configuration, arch)?;
-                    installed.insert(model.configuration.clone(), service.is_some());
-                    let named = service.map(|service| (service.name.to_ascii_lowercase(), service));
-                    named.is_some_and(|(name, service)| {
-                        services.entry(name).or_insert(service);
-                        true
-                    })
+            if !installed.contains_key(&model.configuration) {
+                let service = file.service(&model.configuration, arch)?;
+                installed.insert(model.configuration.clone(), service.is_some());
+                if let Some(service) = service {
+                    services.entry(service.name.to_ascii_lowercase()).or_insert(service);
                 }
-            };
-            if is_installed {
+            }
+            if installed[&model.configuration] {
                 package.devices.extend(model.devices()?);
             }
             if package.devices.len() > MOST_DEVICES {

@@ -133,6 +133,20 @@ impl Wim<'_> {
         Ok(images)
     }
 
+    /// The content of a file; its path has `\` between its parts. `scratch` is a folder for a while.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Archive`] if it is missing, broken, a link, or longer than what is read of an image.
+    pub fn read(&self, index: u32, path: &str, scratch: &Path) -> Result<Option<Vec<u8>>> {
+        let folder = scratch.join("file");
+        fs::create_dir(&folder).at("creating", &folder)?;
+        self.extract(index, &[&inside(path)], &folder)?;
+        let name = path.rsplit('\\').next().unwrap_or(path);
+        let bytes = find_in(&folder, name).map(|file| content(&file, self.title)).transpose()?;
+        fs::remove_dir_all(&folder).at("removing", &folder)?;
+        Ok(bytes)
+    }
+
     /// Copies files and folders of an image into the folder `to`, by their own names. Nothing there is a
     /// link afterwards.
     ///
@@ -288,10 +302,7 @@ pub fn images_in(bytes: &[u8]) -> Result<Vec<Image>, String> {
 }
 
 /// The content of a file that was read out of an image whose name for messages is `title`.
-///
-/// # Errors
-/// [`ErrorKind::Archive`] if it is longer than what is read of an image.
-pub fn content(path: &Path, title: &str) -> Result<Vec<u8>> {
+fn content(path: &Path, title: &str) -> Result<Vec<u8>> {
     let length = path.metadata().at("reading", path)?.len();
     if length > LARGEST_CONTENT {
         let name = path.file_name().unwrap_or_default().display();

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::assembly::{Image, WindowsRelease};
-use crate::base::windows::{control_set, hive_of, logs_of, missing_services, path_of};
+use crate::base::windows::{control_set, files_of, hive_of, logs_of, missing_services, path_of};
 use crate::definition::plan::ImagePlan;
 use crate::definition::windows::names;
 use crate::definition::windows::registry::Hive as Name;
@@ -129,11 +129,12 @@ fn stage(image: &Image<'_>, staging: &Path) -> Result<Vec<(String, Rights)>> {
     Ok(added)
 }
 
+/// Writes a file that is not there yet.
 fn write(body: &Body, to: &Path) -> io::Result<()> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder)?;
     }
-    io::copy(&mut body.open()?, &mut File::create(to)?).map(drop)
+    io::copy(&mut body.open()?, &mut File::create_new(to)?).map(drop)
 }
 
 /// A path as Windows shows it.
@@ -178,17 +179,15 @@ fn check_places(
             return Err(Error::new(ErrorKind::Definition, message).help("correct the path, or remove it"));
         }
     }
-    for hive in edits::HIVES.map(Name::name) {
-        let own: Vec<String> = [vec![path_of(hive)], logs_of(hive).into()]
-            .concat()
-            .iter()
-            .map(|path| folded(path))
-            .collect();
-        if let Some((path, _)) = added.iter().find(|(path, _)| own.contains(&folded(path))) {
-            let message = format!("C:\\{path} is the registry, into which the values of all layers go");
-            return Err(Error::new(ErrorKind::Definition, message)
-                .help("leave the file out; [[registry]] of a layer sets values"));
-        }
+    let registry: BTreeSet<String> = edits::HIVES
+        .iter()
+        .flat_map(|hive| files_of(hive.name()))
+        .map(|path| folded(&path))
+        .collect();
+    if let Some((path, _)) = added.iter().find(|(path, _)| registry.contains(&folded(path))) {
+        let message = format!("C:\\{path} is the registry, into which the values of all layers go");
+        return Err(Error::new(ErrorKind::Definition, message)
+            .help("leave the file out; [[registry]] of a layer sets values"));
     }
     for (path, rights) in added {
         if *rights == Rights::Folder || !existing.contains(&folded(path)) || replaced(path) {

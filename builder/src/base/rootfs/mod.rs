@@ -115,9 +115,7 @@ impl Base for Rootfs {
 
     fn requests(&self, plan: &BasePlan, locked: &LockedBase, _: &Context<'_>) -> Result<Vec<Request>> {
         let (plan, locked) = (rootfs_of(plan)?, locked_of(locked)?);
-        if let Some(size) = locked.size {
-            given_file::check_length(&plan.rootfs, size)?;
-        }
+        given_file::check_length(&plan.rootfs, locked.size)?;
         Ok(files(plan, locked))
     }
 

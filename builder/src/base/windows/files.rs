@@ -1,12 +1,11 @@
 //! The files of an image of Windows, wherever they are: in a WIM, or on the NTFS volume of a disk.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{HEAD, disk, hives};
 use crate::definition::windows::names::folded;
-use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::hive::Hive;
 use crate::format::ntfs;
 use crate::format::wim::{self, Wim};
@@ -80,17 +79,7 @@ impl Files {
         let Some(path) = self.paths.get(&folded(path)) else { return Ok(None) };
         match &self.place {
             Place::Volume(volume) => ntfs::read(volume, path).map(Some),
-            Place::Wim(file, spool) => {
-                let folder = spool.join("file");
-                fs::create_dir(&folder).at("creating", &folder)?;
-                let file = Wim { path: file, title: &self.title };
-                file.extract(1, &[&wim::inside(path)], &folder)?;
-                let name = path.rsplit('\\').next().unwrap_or(path);
-                let bytes =
-                    wim::find_in(&folder, name).map(|path| wim::content(&path, &self.title)).transpose()?;
-                fs::remove_dir_all(&folder).at("removing", &folder)?;
-                Ok(bytes)
-            }
+            Place::Wim(file, spool) => Wim { path: file, title: &self.title }.read(1, path, spool),
         }
     }
 

@@ -1,11 +1,10 @@
 //! Hives of an image, with the changes that its Windows has left in their log files.
 
-use std::fs;
 use std::path::Path;
 
-use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::hive::Hive;
-use crate::format::wim::{Wim, content, find_in, inside};
+use crate::format::wim::Wim;
 
 /// The folder of the hives.
 const CONFIG: &str = r"Windows\System32\config";
@@ -20,6 +19,11 @@ pub fn path_of(name: &str) -> String {
 /// Where its log files are, which belong to the hive as it was.
 pub fn logs_of(name: &str) -> [String; 2] {
     LOGS.map(|ending| format!("{CONFIG}\\{name}{ending}"))
+}
+
+/// The hive and its log files.
+pub fn files_of(name: &str) -> impl Iterator<Item = String> {
+    std::iter::once(path_of(name)).chain(logs_of(name))
 }
 
 /// The hive `name`, whose files `read` reads by their paths; `title` is the image, for messages.
@@ -59,13 +63,7 @@ pub fn of_wim(wim: &Wim<'_>, index: u32, name: &str, scratch: &Path, epoch: u64)
         if path != path_of(name) && !is_there()? {
             return Ok(None);
         }
-        let folder = scratch.join("hive");
-        fs::create_dir(&folder).at("creating", &folder)?;
-        wim.extract(index, &[&inside(path)], &folder)?;
-        let file = path.rsplit('\\').next().and_then(|file| find_in(&folder, file));
-        let bytes = file.map(|file| content(&file, wim.title)).transpose()?;
-        fs::remove_dir_all(&folder).at("removing", &folder)?;
-        Ok(bytes)
+        wim.read(index, path, scratch)
     };
     hive(name, wim.title, read, epoch)
 }

@@ -18,7 +18,7 @@ use serde::Serialize;
 pub use disk::look_at;
 pub use features::missing_services;
 pub use files::Files;
-pub use hives::{logs_of, of_wim as hive_of, path_of};
+pub use hives::{files_of, logs_of, of_wim as hive_of, path_of};
 pub use release::{Release, control_set};
 
 use super::{Base, BaseRequest, Content, Context, Job, LockedBase, LockedWindows, Mirrored, given_file};
@@ -94,9 +94,7 @@ impl Base for Windows {
 
     fn requests(&self, plan: &BasePlan, locked: &LockedBase, _: &Context<'_>) -> Result<Vec<Request>> {
         let (plan, locked) = (plan_of(plan)?, locked_of(locked)?);
-        if let Some(size) = locked.size {
-            given_file::check_length(&plan.windows, size)?;
-        }
+        given_file::check_length(&plan.windows, locked.size)?;
         Ok(files(plan, &locked.windows, (locked.sha256, locked.size)))
     }
 

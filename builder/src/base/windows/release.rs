@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::hives;
 use crate::definition::plan::{Arch, WindowsBasePlan};
+use crate::definition::windows::ENVIRONMENT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::hive::{Hive, Value};
 use crate::format::wim::Wim;
@@ -11,8 +12,6 @@ use crate::format::wim::Wim;
 const CURRENT_VERSION: &str = r"Microsoft\Windows NT\CurrentVersion";
 const SETUP_STATE: &str = r"Microsoft\Windows\CurrentVersion\Setup\State";
 
-/// The key of the machine's environment below the control set.
-const ENVIRONMENT: &str = r"Control\Session Manager\Environment";
 /// How the names of a server's editions begin.
 const SERVER: &str = "server";
 

@@ -19,7 +19,7 @@ use self::service::WindowsService;
 pub const WINDOWS: &str = "windows";
 
 /// The key of the machine's environment below the control set; its value `Path` is the search path.
-const ENVIRONMENT: &str = r"Control\Session Manager\Environment";
+pub const ENVIRONMENT: &str = r"Control\Session Manager\Environment";
 
 /// The characters that a variable of the environment may have ("Environment Variables", Microsoft).
 pub const LONGEST_VARIABLE: usize = 32_766;

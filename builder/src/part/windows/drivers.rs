@@ -6,8 +6,6 @@
 //! lxc/distrobuilder `windows/driver_viostor.go`. The whole package stays in a folder of the search path for
 //! drivers, from which Windows installs it when it runs.
 
-use std::fs::{self, File};
-use std::io;
 use std::path::Path;
 
 use crate::assembly::{Image, WindowsRelease};
@@ -49,10 +47,7 @@ pub(super) struct Driver {
 /// [`ErrorKind::Definition`] if a layer does not bring a file that it names; [`ErrorKind::Archive`] if an
 /// `.inf` file is broken, or for other systems.
 pub(super) fn read(image: &Image<'_>, release: &WindowsRelease) -> Result<Vec<Driver>> {
-    let arch = match image.plan.arch {
-        Arch::Amd64 => "amd64",
-        Arch::Arm64 => "arm64",
-    };
+    let arch = image.plan.arch.name();
     let mut drivers: Vec<Driver> = Vec::new();
     for (layer, path) in image
         .plan
@@ -119,14 +114,10 @@ fn beside<'a>(tree: &'a Tree, folder: &str, name: &str) -> Result<&'a Body> {
 /// Writes the programs of boot services into the folder `staging`; what they are in the image.
 pub(super) fn stage(drivers: &[Driver], staging: &Path) -> Result<Vec<(String, Rights)>> {
     let mut added = Vec::new();
-    let folder = staging.join(FOLDER);
     for driver in drivers {
         for (service, body) in driver.package.services.iter().zip(&driver.files) {
-            let to = folder.join(&service.file);
-            fs::create_dir_all(&folder).at("creating", &folder)?;
-            File::create_new(&to)
-                .and_then(|mut file| io::copy(&mut body.open()?, &mut file).map(drop))
-                .at("writing", &to)?;
+            let to = staging.join(FOLDER).join(&service.file);
+            super::write(body, &to).at("writing", &to)?;
             added.push((format!("{}\\{}", FOLDER.replace('/', "\\"), service.file), Rights::File));
         }
     }
@@ -173,13 +164,9 @@ fn add_services(package: &Package, hive: &mut Hive, control_set: &str) -> Result
 }
 
 fn add_package(driver: &Driver, arch: Arch, hive: &mut Hive) -> Result<()> {
-    let arch = match arch {
-        Arch::Amd64 => "amd64",
-        Arch::Arm64 => "arm64",
-    };
     let Driver { name, package, .. } = driver;
     // The digits are those of a package's hash, which this one has not.
-    let label = format!("{name}_{arch}_0000000000000000");
+    let label = format!("{name}_{}_0000000000000000", arch.name());
     let text = |text: &str| Value::String(text.to_owned());
     let configurations: Vec<String> =
         package.services.iter().map(|service| service.configuration.clone()).collect();
