@@ -65,9 +65,7 @@ const UNNAMED: &str = "unnamed";
 const JOIN_KIND: &str = "JoinConfiguration";
 const KUBELET_KIND: &str = "KubeletConfiguration";
 /// kube-proxy's configuration, and its only version.
-#[cfg(any(windows, test))]
 pub(crate) const PROXY_KIND: &str = "KubeProxyConfiguration";
-#[cfg(any(windows, test))]
 pub(crate) const PROXY_VERSION: &str = "kubeproxy.config.k8s.io/v1alpha1";
 
 /// The versions of `kubeadm.k8s.io` that are read.
@@ -314,46 +312,33 @@ fn version_of(document: &Document) -> Result<ApiVersion> {
 }
 
 fn read_kubelet(document: Document, warnings: &mut Vec<String>) -> Result<serde_json::Value> {
-    if (document.group.as_str(), document.version.as_str()) != (KUBELET, KUBELET_VERSION) {
-        let message = format!(
-            "no kind \"{KUBELET_KIND}\" is registered for version \"{}/{}\"",
-            shown(&document.group),
-            shown(&document.version)
-        );
-        return Err(Failure::new(ErrorKind::Config, message)
-            .help(format!("write apiVersion: {KUBELET}/{KUBELET_VERSION}")));
-    }
+    check_version(&document, &format!("{KUBELET}/{KUBELET_VERSION}"))?;
     warn_of_duplicates(&document, warnings);
     kubelet_arguments::check_document(&document.value)?;
     Ok(document.value)
 }
 
-/// The document for kube-proxy, which is a service on Windows alone.
-#[cfg(windows)]
+/// The document for kube-proxy, which is a service on Windows alone. Elsewhere it is ignored, as kubeadm
+/// does.
 fn of_kube_proxy(
     documents: &mut BTreeMap<String, Document>,
     warnings: &mut Vec<String>,
 ) -> Result<Option<serde_json::Value>> {
-    let Some(document) = documents.remove(PROXY_KIND) else { return Ok(None) };
-    let version = format!("{}/{}", document.group, document.version);
-    if version != PROXY_VERSION {
-        let message = format!("no kind \"{PROXY_KIND}\" is registered for version \"{}\"", shown(&version));
-        return Err(
-            Failure::new(ErrorKind::Config, message).help(format!("write apiVersion: {PROXY_VERSION}"))
-        );
-    }
+    let document = if cfg!(windows) { documents.remove(PROXY_KIND) } else { None };
+    let Some(document) = document else { return Ok(None) };
+    check_version(&document, PROXY_VERSION)?;
     warn_of_duplicates(&document, warnings);
     Ok(Some(document.value))
 }
 
-/// Elsewhere it is ignored, as kubeadm does.
-#[cfg(not(windows))]
-#[allow(clippy::unnecessary_wraps, reason = "it is like that of Windows")]
-fn of_kube_proxy(
-    _: &mut BTreeMap<String, Document>,
-    _: &mut Vec<String>,
-) -> Result<Option<serde_json::Value>> {
-    Ok(None)
+/// Refuses a document of another `GROUP/VERSION` than the only one of its kind.
+fn check_version(document: &Document, wanted: &str) -> Result<()> {
+    if format!("{}/{}", document.group, document.version) == wanted {
+        return Ok(());
+    }
+    let [kind, group, version] = [&document.kind, &document.group, &document.version].map(|text| shown(text));
+    let message = format!("no kind \"{kind}\" is registered for version \"{group}/{version}\"");
+    Err(Failure::new(ErrorKind::Config, message).help(format!("write apiVersion: {wanted}")))
 }
 
 fn read_agent(document: &Document) -> Result<AgentConfiguration> {

@@ -15,7 +15,12 @@ pub struct Programs<'a> {
     pub is_there: &'a dyn Fn(&str) -> bool,
 }
 
-impl Programs<'_> {
+impl<'a> Programs<'a> {
+    /// Those of this machine.
+    pub fn here(before: Option<&'a str>, program: &'a str, log: &'a str) -> Self {
+        Self { before, program, log, is_there: &|path| std::path::Path::new(path).is_file() }
+    }
+
     /// The words of the command line so far up to the program, which may have one in front that writes its
     /// log.
     pub fn words(&self) -> Vec<String> {

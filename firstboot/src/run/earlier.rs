@@ -1,9 +1,6 @@
 //! The checkpoint of an earlier run on this disk decides what this run does: nothing, resume the join, or
 //! reset the node first because the disk was cloned or the config changed.
 
-#[cfg(windows)]
-use std::time::Duration;
-
 use contract::trust_policy::NO_PLATFORM;
 
 use super::session::Joined;
@@ -19,15 +16,9 @@ use crate::join::phases::identity;
 use crate::join::reset::{self, Outcome as StepOutcome};
 use crate::join::reset_host::LocalHost;
 use crate::machine::Machine;
-#[cfg(windows)]
-use crate::net::Deadline;
 use crate::paths;
 use crate::platforms::Platform;
 use crate::status::{Outcome, Progress};
-
-/// How long the network may take at a later boot.
-#[cfg(windows)]
-const BOOT_LIMIT: Duration = Duration::from_secs(120);
 
 /// The next step of the run.
 pub(super) enum Earlier {
@@ -159,50 +150,8 @@ pub(super) fn settle_identity(session: &Session) -> Result<()> {
     }
     permit_kubelet(session)?;
     #[cfg(windows)]
-    start_services(session)?;
+    super::windows_services::start(session)?;
     Ok(())
-}
-
-/// The services of a node do not start by themselves, so that none of a copied disk runs. What does not start
-/// is a warning: the run may have something to say of it.
-#[cfg(windows)]
-fn start_services(session: &Session) -> Result<()> {
-    use crate::host::services::Wait;
-    use crate::join::phases::{kube_proxy, network};
-    if !Checkpoint::read(session.root)?.is_some_and(|checkpoint| checkpoint.joined) {
-        return Ok(());
-    }
-    let services = session.machine()?.services;
-    let network = network::prepare(session.root, Deadline::after(BOOT_LIMIT), &|line| session.print(line));
-    let kubelet = services.start("kubelet", Wait::Queued);
-    let kube_proxy =
-        if kube_proxy::is_wanted(services)? && session.root.path(paths::KUBE_PROXY_CONFIG).exists() {
-            services.start(kube_proxy::UNIT, Wait::Queued)
-        } else {
-            Ok(())
-        };
-    [network, kubelet, kube_proxy]
-        .into_iter()
-        .filter_map(Result::err)
-        .for_each(|failure| session.warn(failure));
-    Ok(())
-}
-
-/// Fails where the image has kube-proxy as a service and a run that is well leaves it without.
-#[cfg(windows)]
-pub(super) fn proxies(session: &Session, outcome: Outcome) -> Result<Outcome> {
-    use crate::join::phases::kube_proxy;
-    let services = session.machine()?.services;
-    let is_node = matches!(outcome, Outcome::Joined | Outcome::AlreadyJoined);
-    if !is_node || !kube_proxy::is_wanted(services)? || services.is_active(kube_proxy::UNIT)? {
-        return Ok(outcome);
-    }
-    let failure = Failure::new(ErrorKind::Host, "kube-proxy, which the image has as a service, does not run");
-    Err(if session.root.path(paths::KUBE_PROXY_CONFIG).exists() {
-        failure.help(services.advice(kube_proxy::UNIT))
-    } else {
-        failure.help("this machine joined without it: run firstboot reset, then join again")
-    })
 }
 
 fn copied(checkpoint: Option<&Checkpoint>) -> String {

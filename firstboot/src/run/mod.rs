@@ -23,6 +23,8 @@ pub mod node_config;
 pub mod reset;
 mod session;
 mod standby;
+#[cfg(windows)]
+mod windows_services;
 
 pub use console::Console;
 pub use join::{check, name_for_host};
@@ -43,8 +45,6 @@ pub fn run(session: &Session) -> Result<()> {
     let mut progress = Progress::begin(session.root);
     let mut summary = RunSummary::default();
     let ended = attempt(session, &mut progress, &mut summary);
-    #[cfg(windows)]
-    let ended = ended.and_then(|outcome| earlier::proxies(session, outcome));
     let concluded = conclude(session, ended, &mut progress);
     let RunSummary { on_failure, report, facts } = summary;
     report::send(session.root, report.as_deref(), &facts, &mut progress, &|line| session.print(line));
@@ -64,8 +64,6 @@ pub fn join_by_hand(session: &Session, flags: &JoinFlags) -> Result<()> {
     let mut progress =
         if is_dry_run { Progress::unpublished(session.root) } else { Progress::begin(session.root) };
     let ended = join_unless_bound(session, &metadata, &resolved, &mut progress);
-    #[cfg(windows)]
-    let ended = ended.and_then(|outcome| earlier::proxies(session, outcome));
     let concluded = conclude(session, ended, &mut progress);
     // In a manual join, the operator sees the result, so only the targets that the config names get a report.
     let targets = resolved.config.agent.report.as_deref().unwrap_or_default();
@@ -152,6 +150,8 @@ fn attempt(session: &Session, progress: &mut Progress, summary: &mut RunSummary)
 
 /// Ends the run: prints its verdict.
 fn conclude(session: &Session, ended: Result<Outcome>, progress: &mut Progress) -> Result<()> {
+    #[cfg(windows)]
+    let ended = ended.and_then(|outcome| windows_services::check(session, outcome));
     let ended = ended.map_err(|mut failure| {
         std::mem::take(&mut failure.warnings).iter().for_each(|warning| session.warn(warning));
         failure

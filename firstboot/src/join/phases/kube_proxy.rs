@@ -210,12 +210,7 @@ fn wait_for_subnet(join: &Join, client: &mut Client) -> Result<String> {
 
 fn define(join: &Join) -> Result<()> {
     let (before, drive) = (command_line(UNIT), os::system_drive().unwrap_or_default());
-    let programs = Programs {
-        before: before.as_deref(),
-        program: paths::KUBE_PROXY_PROGRAM,
-        log: paths::KUBE_PROXY_LOG,
-        is_there: &|path| Path::new(path).is_file(),
-    };
+    let programs = Programs::here(before.as_deref(), paths::KUBE_PROXY_PROGRAM, paths::KUBE_PROXY_LOG);
     join.machine.services.define(&Definition {
         name: UNIT,
         title: "Kubernetes kube-proxy",

@@ -67,12 +67,7 @@ fn define(join: &Join) -> Result<()> {
         .ok_or_else(damaged)?;
     let (before, drive) = (command_line(UNIT), os::system_drive().unwrap_or_default());
     let line = kubelet_service::command_line(&Line {
-        programs: Programs {
-            before: before.as_deref(),
-            program: paths::KUBELET_PROGRAM,
-            log: paths::KUBELET_LOG,
-            is_there: &|path| std::path::Path::new(path).is_file(),
-        },
+        programs: Programs::here(before.as_deref(), paths::KUBELET_PROGRAM, paths::KUBELET_LOG),
         drive: &drive,
         node: &join.config.node_name(),
         arguments: &arguments,
