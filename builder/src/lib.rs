@@ -44,6 +44,7 @@ pub mod commands;
 pub(crate) mod container_image;
 pub mod determinism;
 pub mod digest;
+mod disk_space;
 pub(crate) mod disk_rule;
 pub(crate) mod elf;
 pub mod error;

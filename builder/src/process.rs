@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
+use crate::disk_space;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many bytes of a failed program's command line are shown.
@@ -86,7 +87,10 @@ pub fn check(command: &Command, status: ExitStatus, stderr: &[u8]) -> Result<()>
     let tail = &stderr[stderr.len().saturating_sub(STDERR_TAIL)..];
     let said = String::from_utf8_lossy(tail);
     let message = format!("{} failed ({status}):\n{}", line(command), said.trim_end());
-    Err(Error::new(ErrorKind::Tool, message))
+    match disk_space::is_missed_in(&said) {
+        true => Err(Error::new(ErrorKind::Io, message).help(disk_space::HELP)),
+        false => Err(Error::new(ErrorKind::Tool, message)),
+    }
 }
 
 /// The end of everything that `from` gives.
@@ -138,6 +142,12 @@ mod tests {
     fn failure_shows_the_command_and_what_it_said() {
         let error = tool("sh").args(["-c", "echo broken >&2; exit 3"]).run("dash").unwrap_err();
         assert!(error.message().contains("broken") && error.message().contains("exit"), "{error}");
+    }
+
+    #[test]
+    fn a_program_whose_disk_is_full_has_not_read_something_broken() {
+        let error = tool("sh").args(["-c", "head -c 1 /dev/zero >/dev/full"]).run("dash").unwrap_err();
+        assert_eq!((error.kind(), error.hint()), (ErrorKind::Io, Some(disk_space::HELP)), "{error}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use uuid::Uuid;
 
 use crate::determinism::Calendar;
+use crate::disk_space;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::process::{self, Run, tool};
 
@@ -104,11 +105,14 @@ impl Wim<'_> {
             .take_while(|line| !line.starts_with("Note:"))
             .filter(|line| !line.is_empty() && !line.starts_with("ERROR: Exiting"))
             .collect();
-        let kind = match lines.iter().any(|line| line.contains("No space left")) {
-            true => ErrorKind::Io,
-            false => ErrorKind::Archive,
-        };
-        Error::new(kind, format!("{}: wimlib-imagex refuses it: {}", self.title, lines.join("; ")))
+        let said = lines.join("; ");
+        match disk_space::is_missed_in(&said) {
+            true => Error::new(ErrorKind::Io, format!("{}: wimlib-imagex: {said}", self.title))
+                .help(disk_space::HELP),
+            false => {
+                Error::new(ErrorKind::Archive, format!("{}: wimlib-imagex refuses it: {said}", self.title))
+            }
+        }
     }
 
     /// Its images. `scratch` is a folder for an intermediate file.

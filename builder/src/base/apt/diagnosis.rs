@@ -8,6 +8,7 @@ use super::{Distribution, SnapshotService};
 use crate::base::ALLOW_EXPIRED_FLAG;
 use crate::definition::plan::Arch;
 use crate::definition::snapshot::Snapshot;
+use crate::disk_space;
 use crate::error::{Error, ErrorKind, Result};
 use crate::namespaces;
 use crate::process::Run;
@@ -56,8 +57,6 @@ pub(super) fn update(distribution: &Distribution, snapshot: Option<Snapshot>, er
         format!(
             "the mirror's lists do not fit together: it is being updated, or somebody has changed them; try again later, or choose another mirror with {flag} or {variable}"
         )
-    } else if has(&["No space left on device"]) {
-        "free some space, or choose another folder with --cache-dir".into()
     } else if let Some(time) = snapshot {
         let SnapshotService { option, variable, .. } = distribution.snapshots;
         format!(
@@ -195,7 +194,7 @@ fn causes(said: &str) -> String {
 pub(super) fn build(status: ExitStatus, said: &str, folder: &Path) -> Error {
     let tail = causes(said);
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    if has(&["No space left on device", "Disk quota exceeded"]) {
+    if disk_space::is_missed_in(said) {
         return Error::new(
             ErrorKind::Io,
             format!("no space left in {} while the base was built there:\n{tail}", folder.display()),
