@@ -189,6 +189,21 @@ fn layers_for_windows_become_one_archive_the_same_each_time() {
 }
 
 #[test]
+fn a_folder_that_holds_another_image_is_told() {
+    const WARNING: &str = "warning: out holds the image node for amd64";
+    let root = checkout();
+    let here = root.path();
+    let (zip, second) = (build(here, "out"), here.join("images/second.toml"));
+    let again = kiln(here, &["build", "images/node.toml", "--output-dir", "out"]);
+    assert!(again.status.success() && !said(&again).contains(WARNING), "{}", said(&again));
+    let text = fs::read_to_string(here.join("images/node.toml")).unwrap();
+    fs::write(&second, text.replacen("name = \"node\"", "name = \"second\"", 1)).unwrap();
+    let other = kiln(here, &["build", "images/second.toml", "--output-dir", "out"]);
+    assert!(other.status.success() && said(&other).contains(WARNING), "{}", said(&other));
+    assert!(zip.is_file() && here.join("out/second-windows-layers.zip").is_file());
+}
+
+#[test]
 fn what_windows_cannot_have_is_refused_with_what_to_do() {
     let root = checkout();
     let here = root.path();
