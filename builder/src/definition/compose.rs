@@ -277,6 +277,7 @@ fn over_disk(upper: DiskSpec, lower: DiskSpec) -> DiskSpec {
         var: upper.var.or(lower.var),
         verity: upper.verity.or(lower.verity),
         windows: upper.windows.or(lower.windows),
+        boot_manager: upper.boot_manager.or(lower.boot_manager),
     }
 }
 

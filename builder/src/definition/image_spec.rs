@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::plan::Arch;
 use super::snapshot::Snapshot;
@@ -195,6 +195,20 @@ pub struct DiskSpec {
     pub verity: Option<Size>,
     /// The partition with Windows, where the base is one.
     pub windows: Option<Size>,
+    /// By which of Microsoft's authorities the boot manager of Windows is signed.
+    pub boot_manager: Option<BootManager>,
+}
+
+/// Which of the boot managers in an image of Windows is used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum BootManager {
+    /// `Windows\Boot\EFI`: Microsoft Windows Production PCA 2011, which nearly all firmware trusts.
+    #[default]
+    #[serde(rename = "2011")]
+    Pca2011,
+    /// `Windows\Boot\EFI_EX`: Windows UEFI CA 2023, for firmware that no longer trusts the other.
+    #[serde(rename = "2023")]
+    Ca2023,
 }
 
 /// A container image that the runtime has before the kubelet starts.

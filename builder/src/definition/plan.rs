@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::image_spec::BootManager;
 use super::snapshot::Snapshot;
 use super::windows::WindowsPlan;
 use crate::address;
@@ -346,6 +347,13 @@ pub struct DiskPlan {
     /// The partition with Windows; 0 where the base is another.
     #[serde(skip_serializing_if = "is_zero")]
     pub windows: u64,
+    /// Which of its boot managers it starts with.
+    #[serde(skip_serializing_if = "is_default")]
+    pub boot_manager: BootManager,
+}
+
+fn is_default(boot_manager: &BootManager) -> bool {
+    *boot_manager == BootManager::default()
 }
 
 /// Serde calls it with a reference.

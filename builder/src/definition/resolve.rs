@@ -11,7 +11,7 @@ use contract::gpt::{LARGE_SECTOR, SECTOR};
 
 use super::compatibility::{self, Completion, Table};
 use super::compose::{self, Composition};
-use super::image_spec::DiskSpec;
+use super::image_spec::{BootManager, DiskSpec};
 use super::interpolate::Variables;
 use super::layer::Layer;
 use super::layer_folder;
@@ -474,9 +474,13 @@ impl Resolver<'_> {
         if matches!(kind, Kind::Windows { .. }) {
             return self.windows_disk(spec);
         }
-        if spec.windows.is_some() {
-            let error = self.error(&at!["disk", "windows"], "disk.windows goes with base.windows");
-            return Err(error.help("leave it out: this disk has no partition with Windows"));
+        for (key, is_there) in
+            [("windows", spec.windows.is_some()), ("boot-manager", spec.boot_manager.is_some())]
+        {
+            if is_there {
+                let error = self.error(&at!["disk", key], &format!("disk.{key} goes with base.windows"));
+                return Err(error.help("leave it out: this disk has no partition with Windows"));
+            }
         }
         let sector_size = self.sector_size(spec, outputs)?;
         let (bios, esp, least_esp) = if sector_size == SECTOR {
@@ -499,7 +503,15 @@ impl Resolver<'_> {
                 return Err(error.help(help));
             }
         }
-        Ok(DiskPlan { sector_size, bios: bios.0, esp: esp.0, var: var.0, verity: verity.0, windows: 0 })
+        Ok(DiskPlan {
+            sector_size,
+            bios: bios.0,
+            esp: esp.0,
+            var: var.0,
+            verity: verity.0,
+            windows: 0,
+            boot_manager: BootManager::default(),
+        })
     }
 
     /// A disk with Windows boots by UEFI, and has no partitions of Linux.
@@ -516,7 +528,9 @@ impl Resolver<'_> {
         }
         let esp = spec.esp.unwrap_or(WINDOWS_ESP);
         let windows = spec.windows.unwrap_or(DEFAULT_WINDOWS);
-        Ok(DiskPlan { sector_size: SECTOR, bios: 0, esp: esp.0, var: 0, verity: 0, windows: windows.0 })
+        let boot_manager = spec.boot_manager.unwrap_or_default();
+        let (esp, windows) = (esp.0, windows.0);
+        Ok(DiskPlan { sector_size: SECTOR, bios: 0, esp, var: 0, verity: 0, windows, boot_manager })
     }
 
     /// Bytes in a sector, which every output must be able to have.

@@ -178,9 +178,17 @@ pub fn check_sizes(rows: &[Row], plan: &DiskPlan) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::definition::image_spec::BootManager;
 
-    const PLAN: DiskPlan =
-        DiskPlan { sector_size: 512, bios: MIB, esp: 64 * MIB, var: 128 * MIB, verity: 8 * MIB, windows: 0 };
+    const PLAN: DiskPlan = DiskPlan {
+        sector_size: 512,
+        bios: MIB,
+        esp: 64 * MIB,
+        var: 128 * MIB,
+        verity: 8 * MIB,
+        windows: 0,
+        boot_manager: BootManager::Pca2011,
+    };
 
     #[test]
     fn var_is_last_and_the_disk_holds_no_more_than_asked() {

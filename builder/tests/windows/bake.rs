@@ -313,6 +313,50 @@ fn lookalike_disks_become_the_same_wim_whatever_holds_them() {
 }
 
 #[test]
+fn lookalike_windows_starts_with_the_boot_manager_that_is_asked_for() {
+    let test = "lookalike_windows_starts_with_the_boot_manager_that_is_asked_for";
+    let Some(folder) = lookalike::folder(test) else { return };
+    let here = folder.path();
+    lookalike::export(here);
+    definition(here, "x.wim", "'raw'");
+    done(here, &["lock", "win.toml"]);
+    let newer = ["build", "win.toml", "--set", "disk.boot-manager=\"2023\""];
+    let output = kiln(here, &newer);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains(r"has no \Windows\Boot\EFI_EX\bootmgfw_EX.efi"),
+        "{said}"
+    );
+    for (path, text) in [
+        ("EFI_EX/bootmgfw_EX.efi", "MZ newer manager"),
+        ("EFI_EX/bootmgr_EX.efi", "MZ of the network"),
+        ("Fonts_EX/segoe_slboot_EX.ttf", "newer font"),
+    ] {
+        fs::write(here.join("file"), text).unwrap();
+        let command = format!("add 'file' '/Windows/Boot/{path}'");
+        run("wimlib-imagex", &["update", "x.wim", "1", "--command", &command], here);
+    }
+    fs::remove_file(here.join("win.lock")).unwrap();
+    done(here, &["lock", "win.toml"]);
+    done(here, &[&newer[..], &["--output-dir", "newer"]].concat());
+    done(here, &["build", "win.toml", "--output-dir", "older"]);
+    for (out, manager, font) in
+        [("newer", "MZ newer manager", "newer font"), ("older", "MZ boot manager", "font")]
+    {
+        let out = &here.join(out);
+        partition(&out.join("win.raw"), 1, &out.join("esp"));
+        let read = |path: &str| run("mtype", &["-i", "esp", &format!("::EFI/{path}")], out);
+        assert_eq!(read("Boot/BOOTX64.EFI"), manager);
+        assert_eq!(read("Microsoft/Boot/bootmgfw.efi"), manager);
+        assert_eq!(read("Microsoft/Boot/en-US/bootmgfw.efi.mui"), "MZ texts");
+        assert_eq!(read("Microsoft/Boot/Fonts/segoe_slboot.ttf"), font);
+        let names = run("mdir", &["-i", "esp", "-/", "-b", "::"], out);
+        assert_eq!(names.contains("bootmgr.efi"), out.ends_with("newer"), "{names}");
+        assert!(!names.contains("_EX"), "{names}");
+    }
+}
+
+#[test]
 fn lookalike_windows_that_does_not_fit_its_partition_is_told_what_to_set() {
     let test = "lookalike_windows_that_does_not_fit_its_partition_is_told_what_to_set";
     let Some(folder) = lookalike::folder(test) else { return };

@@ -3,6 +3,7 @@ use std::fs;
 
 use super::*;
 use crate::assembly::{Assembly, Packages};
+use crate::definition::image_spec::BootManager;
 use crate::definition::plan::{Arch, BasePlan, DiskPlan, ImagePlan, PackagesPlan};
 use crate::layer::PackedLayer;
 use crate::layer::pack::pack;
@@ -30,7 +31,15 @@ fn plan() -> ImagePlan {
         layers: Vec::new(),
         preload: Vec::new(),
         kernel_arguments: Vec::new(),
-        disk: DiskPlan { sector_size: 512, bios: 0, esp: 0, var: 0, verity: 0, windows: 0 },
+        disk: DiskPlan {
+            sector_size: 512,
+            bios: 0,
+            esp: 0,
+            var: 0,
+            verity: 0,
+            windows: 0,
+            boot_manager: BootManager::default(),
+        },
         metadata: None,
         outputs: vec!["oci".into()],
         output_options: BTreeMap::new(),

@@ -11,8 +11,10 @@ use uuid::Uuid;
 
 use super::WindowsImage;
 use crate::assembly::{Image, WindowsRelease};
+use crate::definition::image_spec::BootManager;
 use crate::definition::plan::Arch;
 use crate::determinism;
+use crate::disk_space;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::bcd::Store;
 use crate::format::fat32::Item;
@@ -38,6 +40,16 @@ const DATA_TYPE: &str = "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7";
 
 /// The folders that the boot manager needs, and where they are below `EFI\Microsoft\Boot`.
 const BOOT_FOLDERS: [(&str, &str); 3] = [("EFI", ""), ("Fonts", "Fonts"), ("Resources", "Resources")];
+
+/// Folders whose files, without [`NEWER`] in their names, replace those of the same name: what `bcdboot
+/// /bootex` takes, and Microsoft's script `Make2023BootableMedia.ps1`.
+const NEWER_BOOT_FOLDERS: [(&str, &str); 2] = [("EFI_EX", ""), ("Fonts_EX", "Fonts")];
+
+/// The newer boot manager.
+const NEWER_BOOT_MANAGER: &str = r"\Windows\Boot\EFI_EX\bootmgfw_EX.efi";
+
+/// What the name of a file that "Windows UEFI CA 2023" signed has before its ending.
+const NEWER: &str = "_EX";
 
 /// The program that starts the hypervisor, if the image has that feature.
 const HYPERVISOR: &str = r"\windows\system32\hvix64.exe";
@@ -104,7 +116,7 @@ fn volume(
     Volume { path: &path, size, start, label, serial, epoch }.make()?;
     let wim = Wim { path: &windows.wim, title: "the image" };
     wim.apply(&path, epoch).map_err(|error| match error.kind() {
-        ErrorKind::Io => error.help("set disk.windows to more"),
+        ErrorKind::Io if !disk_space::is_missed_at(&path) => error.other_help("set disk.windows to more"),
         _ => error,
     })?;
     ntfs::set_rights(&path, &windows.added, epoch, work.scratch)?;
@@ -119,16 +131,21 @@ fn esp(
     windows: &WindowsImage,
     layout: &Layout,
 ) -> Result<Esp> {
-    let folder = work.scratch.join("boot");
-    fs::create_dir(&folder).at("creating", &folder)?;
     let wim = Wim { path: &windows.wim, title: &release.title };
-    let paths = BOOT_FOLDERS.map(|(name, _)| format!("/Windows/Boot/{name}"));
-    wim.extract(1, &paths.each_ref().map(String::as_str), &folder)?;
-    let mut items = Vec::new();
-    for (name, to) in BOOT_FOLDERS {
-        let from = find_in(&folder, name).ok_or_else(|| no_boot_manager(release))?;
-        let to = format!("EFI/Microsoft/Boot/{to}");
-        add_folder(&from, to.trim_end_matches('/'), &mut items)?;
+    let paths = wim.paths(1)?;
+    let is_there = |path: &str| paths.iter().any(|one| one.eq_ignore_ascii_case(path));
+    let mut items = boot_files(&wim, release, &BOOT_FOLDERS, &work.scratch.join("boot"))?;
+    if image.plan.disk.boot_manager == BootManager::Ca2023 {
+        if !is_there(NEWER_BOOT_MANAGER) {
+            let message = format!("{} has no {NEWER_BOOT_MANAGER}", release.title);
+            return Err(Error::new(ErrorKind::Archive, message)
+                .help("install newer updates in the base, or leave out disk.boot-manager"));
+        }
+        let folders = NEWER_BOOT_FOLDERS.into_iter();
+        let folders: Vec<_> =
+            folders.filter(|(name, _)| is_there(&format!(r"\Windows\Boot\{name}"))).collect();
+        let newer = boot_files(&wim, release, &folders, &work.scratch.join("newer-boot"))?;
+        newer.into_iter().map(without_mark).for_each(|item| replace(&mut items, item));
     }
     let is_manager = |item: &&Item| item.path.eq_ignore_ascii_case("EFI/Microsoft/Boot/bootmgfw.efi");
     let manager = items.iter().find(is_manager).ok_or_else(|| no_boot_manager(release))?;
@@ -138,7 +155,6 @@ fn esp(
     };
     // The place that firmware tries without being told.
     let fallback = Item { path: format!("EFI/Boot/{name}"), body: manager.body.clone() };
-    let hypervisor = wim.paths(1)?.iter().any(|path| path.eq_ignore_ascii_case(HYPERVISOR));
     let guid = |label: &str| layout.get(label).map_or(Uuid::nil(), |partition| partition.guid);
     let store = Store {
         disk: layout.guid,
@@ -146,12 +162,51 @@ fn esp(
         windows: guid(WINDOWS),
         entry: determinism::uuid(&image.identity, "boot entry"),
         title: &release.product,
-        hypervisor,
+        hypervisor: is_there(HYPERVISOR),
         epoch: image.epoch,
     };
     items.push(fallback);
     items.push(Item { path: "EFI/Microsoft/Boot/BCD".to_owned(), body: Body::inline(store.make()?) });
     Ok(Esp::of(image, items))
+}
+
+/// The files of folders below `\Windows\Boot`, which come into the folder `to` of this machine first.
+fn boot_files(
+    wim: &Wim<'_>,
+    release: &WindowsRelease,
+    folders: &[(&str, &str)],
+    to: &Path,
+) -> Result<Vec<Item>> {
+    fs::create_dir(to).at("creating", to)?;
+    let paths: Vec<_> = folders.iter().map(|(name, _)| format!("/Windows/Boot/{name}")).collect();
+    wim.extract(1, &paths.iter().map(String::as_str).collect::<Vec<_>>(), to)?;
+    let mut items = Vec::new();
+    for (name, place) in folders {
+        let from = find_in(to, name).ok_or_else(|| no_boot_manager(release))?;
+        let place = format!("EFI/Microsoft/Boot/{place}");
+        add_folder(&from, place.trim_end_matches('/'), &mut items)?;
+    }
+    Ok(items)
+}
+
+/// `bootmgfw_EX.efi` as `bootmgfw.efi`.
+fn without_mark(item: Item) -> Item {
+    let (stem, ending) = item.path.rsplit_once('.').unwrap_or((&item.path, ""));
+    let at = stem.len().saturating_sub(NEWER.len());
+    match stem.get(at..) {
+        Some(mark) if mark.eq_ignore_ascii_case(NEWER) => {
+            Item { path: format!("{}.{ending}", &stem[..at]), body: item.body }
+        }
+        _ => item,
+    }
+}
+
+/// Adds a file, in place of one of the same name.
+fn replace(items: &mut Vec<Item>, item: Item) {
+    match items.iter_mut().find(|old| old.path.eq_ignore_ascii_case(&item.path)) {
+        Some(old) => old.body = item.body,
+        None => items.push(item),
+    }
 }
 
 fn no_boot_manager(release: &WindowsRelease) -> Error {
