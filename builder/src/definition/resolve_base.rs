@@ -161,7 +161,13 @@ impl<'a> BaseResolver<'a> {
         known.iter().find(|known| known.release == name).ok_or_else(|| {
             let names: Vec<&str> = known.iter().map(|known| known.release.as_str()).collect();
             let message = format!("unknown release \"{name}\" of Windows Server");
-            self.error(&at!["base", "release"], &message).help(suggestion(name, names))
+            let help = match names.is_empty() {
+                true => "no folder of layers with compatibility.toml was found: keep the definition in images/, beside \
+                         layers/, or write base.build and base.minimum-revision instead"
+                    .to_owned(),
+                false => suggestion(name, names),
+            };
+            self.error(&at!["base", "release"], &message).help(help)
         })
     }
 
