@@ -203,6 +203,9 @@ pub struct DiffArgs {
     /// The architecture of images [default: what the manifest beside each says, else this machine's]
     #[arg(long, value_name = "ARCH", value_parser = arch)]
     pub arch: Option<Arch>,
+    /// Which image of a WIM with several: its edition, name or number
+    #[arg(long, value_name = "NAME")]
+    pub edition: Option<String>,
 }
 
 /// `kiln outdated`
@@ -340,13 +343,16 @@ pub struct InspectArgs {
     /// Draw the sizes of layers and folders into FILE, which ends in .svg or .html
     #[arg(long, value_name = "FILE", value_parser = map_file)]
     pub map: Option<PathBuf>,
+    /// Which image of a WIM with several: its edition, name or number
+    #[arg(long, value_name = "NAME")]
+    pub edition: Option<String>,
 }
 
 /// `kiln verify`
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// A disk (raw, qcow2, fixed VHD), a root file system (squashfs, tar, OCI layout), or the output folder
-    /// of a build
+    /// A disk (raw, qcow2, fixed VHD), a root file system (squashfs, tar, OCI layout), an image of Windows
+    /// (WIM, or a disk; also VHDX), or the output folder of a build
     #[arg(default_value = "out")]
     pub image: PathBuf,
     /// Ask the rules of a benchmark instead of Kiln's own checks
@@ -358,6 +364,9 @@ pub struct VerifyArgs {
     /// The architecture [default: what the manifest beside the image says, else this machine's]
     #[arg(long, value_name = "ARCH", value_parser = arch)]
     pub arch: Option<Arch>,
+    /// Which image of a WIM with several: its edition, name or number
+    #[arg(long, value_name = "NAME")]
+    pub edition: Option<String>,
 }
 
 /// A benchmark.

@@ -40,6 +40,7 @@ pub mod serve;
 pub(crate) mod address;
 pub mod certificates;
 pub mod cli;
+pub(crate) mod columns;
 pub mod commands;
 pub(crate) mod container_image;
 pub mod determinism;

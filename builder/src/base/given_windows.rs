@@ -41,6 +41,17 @@ impl LockedWindows {
         format!("{}.{}", self.build, self.revision)
     }
 
+    /// What it is, by the names that a finished image has for it, and its file.
+    pub fn settings(&self) -> [(String, String); 4] {
+        [
+            ("system", self.product.clone()),
+            ("edition", self.edition.clone()),
+            ("build", self.version()),
+            ("file", format!("{} {:.19}", self.windows, self.sha256.to_string())),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+    }
+
     /// Every difference between `plan` and the pins, one line each.
     pub fn differences(&self, plan: &WindowsBasePlan) -> Vec<String> {
         let mut differences = Vec::new();

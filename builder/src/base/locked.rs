@@ -204,6 +204,11 @@ impl LockedBase {
         }
     }
 
+    /// Whether it is for Windows.
+    pub const fn is_windows(&self) -> bool {
+        matches!(self, Self::Windows(_) | Self::WindowsRelease(_))
+    }
+
     /// The image of Windows; nothing for another kind of base.
     pub const fn windows(&self) -> Option<&LockedWindows> {
         match self {

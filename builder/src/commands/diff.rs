@@ -72,11 +72,11 @@ fn of_image(
     args: &DiffArgs,
     progress: &Progress,
 ) -> Result<(Side, Option<TempDir>)> {
-    let Opened { subject, spool } = named.open(args.arch, progress)?;
-    let subject = subject.of_linux("its files are not compared")?;
+    let Opened { subject, spool } = named.open(args.arch, args.edition.as_deref(), progress)?;
+    let _step = progress.step(&format!("listing the files of {title}"));
     let side = match named.manifest {
-        Some(manifest) => Side::of_manifest(title, manifest).with_image(subject),
-        None => Side::of_image(title, subject),
+        Some(manifest) => Side::of_manifest(title, manifest).with_image(subject)?,
+        None => Side::of_image(title, subject)?,
     };
     Ok((side, Some(spool)))
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::progress::Progress;
 use crate::provenance::{Finished, MANIFEST};
 use crate::store::Store;
-use crate::verify::{self, Subject};
+use crate::verify::{self, Subject, Wanted};
 
 /// The file that makes a folder an OCI layout.
 const LAYOUT: &str = "oci-layout";
@@ -84,8 +84,13 @@ pub(super) struct Opened {
 }
 
 impl Named {
-    /// Reads the image.
-    pub(super) fn open(&self, arch: Option<Arch>, progress: &Progress) -> Result<Opened> {
+    /// Reads the image; of several in a file that which `edition` means.
+    pub(super) fn open(
+        &self,
+        arch: Option<Arch>,
+        edition: Option<&str>,
+        progress: &Progress,
+    ) -> Result<Opened> {
         let spool = tempfile::Builder::new()
             .prefix("kiln-image-")
             .tempdir()
@@ -95,7 +100,8 @@ impl Named {
         let title = self.path.display().to_string();
         let _step = progress.step(&format!("reading {title}"));
         let arch = arch.unwrap_or_else(|| self.arch());
-        let subject = verify::read(&path, &title, arch, &store, spool.path())?;
+        let wanted = Wanted { arch, edition };
+        let subject = verify::read(&path, &title, wanted, &store, spool.path())?;
         Ok(Opened { subject, spool })
     }
 }

@@ -17,7 +17,7 @@ use crate::verify::{self, Finding, Subject};
 pub fn run(args: &VerifyArgs, progress: &Progress, terminal: &Terminal) -> Result<ExitCode> {
     check_allowed(args)?;
     let named = image::named(&args.image, image::is_layout, image::whole)?;
-    let mut opened = named.open(args.arch, progress)?;
+    let mut opened = named.open(args.arch, args.edition.as_deref(), progress)?;
     let subject = &mut opened.subject;
     subject.vouched = named
         .manifest

@@ -29,31 +29,50 @@ impl FolderSize {
 
 /// Folders whose size is another one, the largest difference first.
 pub(super) fn changes(old: &Tree, new: &Tree) -> Vec<FolderSize> {
-    let mut folders: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-    for (folder, size) in sizes(old) {
-        folders.entry(folder).or_default().0 = size;
+    changed(files(old), files(new), str::to_owned)
+}
+
+fn files(tree: &Tree) -> impl Iterator<Item = (String, u64)> {
+    tree.entries.iter().filter_map(|(path, entry)| match &entry.node {
+        Node::File(body) => Some((path.clone(), body.len())),
+        _ => None,
+    })
+}
+
+/// The same of files by their paths, with `/` between the parts; `compared` gives the form in which names are
+/// compared.
+pub(super) fn changed(
+    old: impl Iterator<Item = (String, u64)>,
+    new: impl Iterator<Item = (String, u64)>,
+    compared: fn(&str) -> String,
+) -> Vec<FolderSize> {
+    let mut folders = BTreeMap::new();
+    for (path, size) in old {
+        add(&path, compared, &mut folders, |folder| folder.from += size);
     }
-    for (folder, size) in sizes(new) {
-        folders.entry(folder).or_default().1 = size;
+    for (path, size) in new {
+        add(&path, compared, &mut folders, |folder| folder.to += size);
     }
-    let mut changed: Vec<FolderSize> = folders
-        .into_iter()
-        .filter(|(_, (from, to))| from != to)
-        .map(|(folder, (from, to))| FolderSize { folder: format!("/{folder}"), from, to })
-        .collect();
+    let mut changed: Vec<FolderSize> =
+        folders.into_values().filter(|folder| folder.from != folder.to).collect();
     changed.sort_by_key(|one| std::cmp::Reverse(one.difference()));
     changed
 }
 
-/// Bytes of the files below each folder; the root is the empty path.
-fn sizes(tree: &Tree) -> BTreeMap<&str, u64> {
-    let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
-    for (path, entry) in &tree.entries {
-        let Node::File(body) = &entry.node else { continue };
-        *sizes.entry("").or_default() += body.len();
-        for (slash, _) in path.match_indices('/').take(DEPTH) {
-            *sizes.entry(&path[..slash]).or_default() += body.len();
-        }
+/// Adds a file to each folder that it is in; the root is the empty path.
+fn add(
+    path: &str,
+    compared: fn(&str) -> String,
+    folders: &mut BTreeMap<String, FolderSize>,
+    to: impl Fn(&mut FolderSize),
+) {
+    let ends = path.match_indices('/').take(DEPTH).map(|(slash, _)| slash);
+    for end in std::iter::once(0).chain(ends) {
+        let folder = &path[..end];
+        to(folders.entry(compared(folder)).or_insert_with(|| FolderSize {
+            folder: format!("/{folder}"),
+            from: 0,
+            to: 0,
+        }));
     }
-    sizes
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Comparison, FileChange};
+use super::{Comparison, FileChange, RegistryChange};
 use crate::lock::diff::{Change, What, counts, counts_of};
 use crate::markup::escaped;
 
@@ -27,6 +27,12 @@ pub fn page(comparison: &Comparison) -> String {
     for (title, changes) in comparison.pins.lists().iter().chain(&comparison.lists()) {
         section(&mut page, title, &counts(changes), changes.iter().map(row).collect());
     }
+    let registry = &comparison.windows.registry;
+    let mut counted = counts_of(registry.iter().map(|change| change.what));
+    if comparison.windows.registry_left_out > 0 {
+        let _ = write!(counted, ", and {} that are not listed", comparison.windows.registry_left_out);
+    }
+    section(&mut page, "registry", &counted, registry.iter().map(registry_row).collect());
     let counted = counts_of(comparison.files.iter().map(|change| change.what));
     section(&mut page, "files", &counted, comparison.files.iter().map(file_row).collect());
     let sizes = comparison.folders.iter().map(|folder| {
@@ -78,6 +84,20 @@ fn file_row(change: &FileChange) -> Row {
         (from, to) => format!("{} {}", aspect.of, value(if from.is_some() { from } else { to })),
     });
     (change.what, change.path.clone(), aspects.collect::<Vec<_>>().join("; "))
+}
+
+fn registry_row(change: &RegistryChange) -> Row {
+    let name = change.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+    let values = match (&change.whole, &change.from, &change.to) {
+        (Some(whole), ..) => {
+            let first: Vec<String> =
+                whole.first.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+            format!("{} keys, {} values: {}", whole.keys, whole.values, first.join("; "))
+        }
+        (None, Some(from), Some(to)) => format!("{from} -> {to}"),
+        (None, one, other) => one.as_ref().or(other.as_ref()).cloned().unwrap_or_default(),
+    };
+    (change.what, format!("{}{name}", change.key), values)
 }
 
 fn mebibytes(bytes: u64) -> String {

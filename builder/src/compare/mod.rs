@@ -7,13 +7,14 @@ mod files;
 mod folders;
 mod html;
 mod text;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::base::installed;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::lock::Lock;
 use crate::lock::diff::{Change, Diff, Pins, changed_values};
 use crate::provenance::Finished;
@@ -23,6 +24,7 @@ use crate::verify::Subject;
 pub use files::{Aspect, FileChange};
 pub use folders::FolderSize;
 pub use html::page;
+pub use windows::{RegistryChange, WholeKey, WindowsComparison};
 
 /// Where kernels have their modules; the folder's name is the version.
 const MODULES: &str = "usr/lib/modules";
@@ -42,6 +44,9 @@ pub struct Side {
     /// Words of the kernel's command lines.
     arguments: Option<Vec<String>>,
     tree: Option<Tree>,
+    windows: Option<windows::Side>,
+    /// Whether it is known to be of Windows.
+    is_windows: bool,
 }
 
 /// Everything in which two images differ, of what is known of both.
@@ -60,6 +65,9 @@ pub struct Comparison {
     pub kernel_arguments: Vec<Change>,
     /// Units that are started, masked or have other names.
     pub units: Vec<Change>,
+    /// What only Windows has.
+    #[serde(flatten)]
+    pub windows: WindowsComparison,
     /// Files, folders and links of the root file system.
     pub files: Vec<FileChange>,
     /// Folders whose size is another one.
@@ -82,7 +90,8 @@ pub struct NotCompared {
 impl Side {
     /// What a lock says.
     pub fn of_lock(title: String, lock: &Lock) -> Self {
-        Self { title, pins: Pins::from(lock), ..Self::default() }
+        let is_windows = lock.base.is_windows();
+        Self { title, pins: Pins::from(lock), is_windows, ..Self::default() }
     }
 
     /// What a manifest says.
@@ -118,20 +127,32 @@ impl Side {
                 artifacts: Some(manifest.artifacts),
                 images: None,
             },
-            tree: None,
+            ..Self::default()
         }
     }
 
     /// What is in an image.
-    pub fn of_image(title: String, subject: Subject) -> Self {
+    ///
+    /// # Errors
+    /// When the files of an image of Windows cannot be listed.
+    pub fn of_image(title: String, subject: Subject) -> Result<Self> {
         Self { title, ..Self::default() }.with_image(subject)
     }
 
     /// Adds what is in the image.
-    #[must_use]
-    pub fn with_image(mut self, subject: Subject) -> Self {
-        let Subject { tree, command_lines, .. } = subject;
+    ///
+    /// # Errors
+    /// When the files of an image of Windows cannot be listed.
+    pub fn with_image(mut self, subject: Subject) -> Result<Self> {
+        let Subject { tree, command_lines, windows, .. } = subject;
         self.is_finished = true;
+        if let Some(windows) = windows {
+            let side = windows::Side::of(windows)?;
+            self.pins.settings.extend(side.settings());
+            self.windows = Some(side);
+            self.is_windows = true;
+            return Ok(self);
+        }
         let settings = &mut self.pins.settings;
         settings.extend(tree.os_release("PRETTY_NAME").map(|name| ("system".to_owned(), name)));
         if let Some(kernel) = kernels(&tree) {
@@ -145,7 +166,11 @@ impl Side {
             self.arguments = Some(words(command_lines.iter().map(String::as_str)));
         }
         self.tree = Some(tree);
-        self
+        Ok(self)
+    }
+
+    fn has_files(&self) -> bool {
+        self.tree.is_some() || self.windows.is_some()
     }
 
     /// Whether it knows of packages that are not installed: a lock does.
@@ -177,15 +202,25 @@ fn words<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
 /// Compares two images.
 ///
 /// # Errors
-/// When a file of one of them cannot be read.
+/// When a file of one of them cannot be read; [`ErrorKind::Usage`] if one is of Linux and one of Windows.
 pub fn compare(mut old: Side, mut new: Side) -> Result<Comparison> {
+    check_systems(&old, &new)?;
     match_names(&mut old, &new);
     keep_common(&mut old, &mut new);
-    let not_compared = not_compared(&old, &new);
+    let mut not_compared = not_compared(&old, &new);
     let units = |side: &Side| side.tree.as_ref().map(units::states);
     let (files, folders) = match (&old.tree, &new.tree) {
         (Some(old), Some(new)) => (files::changes(old, new)?, folders::changes(old, new)),
         _ => Default::default(),
+    };
+    let mut of_windows = WindowsComparison::default();
+    let (files, folders) = match (&old.windows, &new.windows) {
+        (Some(one), Some(other)) => {
+            of_windows = windows::registry(one, other)?;
+            not_compared.extend(windows::not_compared(one, other, [&old.title, &new.title]));
+            windows::files(one, other)
+        }
+        _ => (files, folders),
     };
     let values = |old: Option<&BTreeMap<String, String>>, new: Option<&BTreeMap<String, String>>| {
         old.zip(new).map(|(old, new)| changed_values(old, new)).unwrap_or_default()
@@ -200,6 +235,7 @@ pub fn compare(mut old: Side, mut new: Side) -> Result<Comparison> {
             .map(|(old, new)| changed_arguments(old, new))
             .unwrap_or_default(),
         units: values(units(&old).as_ref(), units(&new).as_ref()),
+        windows: of_windows,
         files,
         folders,
         outputs: values(old.outputs.as_ref(), new.outputs.as_ref()),
@@ -207,6 +243,18 @@ pub fn compare(mut old: Side, mut new: Side) -> Result<Comparison> {
         old: old.title,
         new: new.title,
     })
+}
+
+fn check_systems(old: &Side, new: &Side) -> Result<()> {
+    let of_linux = [old, new].into_iter().find(|side| side.tree.is_some());
+    let of_windows = [old, new].into_iter().find(|side| side.windows.is_some());
+    match of_linux.zip(of_windows) {
+        None => Ok(()),
+        Some((one, other)) => {
+            let message = format!("{} is an image of Linux, and {} one of Windows", one.title, other.title);
+            Err(Error::new(ErrorKind::Usage, message).help("name two images of one system"))
+        }
+    }
 }
 
 /// The files of outputs begin with the image's name: those of another name get the new one, so that each
@@ -229,7 +277,7 @@ fn keep_common(old: &mut Side, new: &mut Side) {
     let names = |side: &Side| side.pins.settings.keys().cloned().collect::<BTreeSet<_>>();
     let common: BTreeSet<String> = names(old).intersection(&names(new)).cloned().collect();
     let has_more = old.knows_more_than_installed() != new.knows_more_than_installed();
-    let knows = |side: &Side| (side.is_finished, side.layers.is_some(), side.tree.is_some());
+    let knows = |side: &Side| (side.is_finished, side.layers.is_some(), side.has_files());
     let is_alike = knows(old) == knows(new);
     for side in [old, new] {
         side.pins.settings.retain(|name, _| is_alike || common.contains(name));
@@ -241,15 +289,18 @@ fn keep_common(old: &mut Side, new: &mut Side) {
 
 fn not_compared(old: &Side, new: &Side) -> Vec<NotCompared> {
     let both_are_finished = old.is_finished && new.is_finished;
-    // What neither of two locks can have is not missed.
+    let is_windows = old.is_windows || new.is_windows;
+    let of_linux = both_are_finished && !is_windows;
+    // What neither of two locks can have is not missed, and Windows has neither packages nor units.
     let table = [
-        ("packages", old.pins.packages.is_some(), new.pins.packages.is_some(), true),
+        ("packages", old.pins.packages.is_some(), new.pins.packages.is_some(), !is_windows),
         ("parts", old.pins.artifacts.is_some(), new.pins.artifacts.is_some(), false),
         ("container images", old.pins.images.is_some(), new.pins.images.is_some(), false),
         ("layers", old.layers.is_some(), new.layers.is_some(), false),
-        ("kernel arguments", old.arguments.is_some(), new.arguments.is_some(), both_are_finished),
-        ("units", old.tree.is_some(), new.tree.is_some(), both_are_finished),
-        ("files", old.tree.is_some(), new.tree.is_some(), both_are_finished),
+        ("kernel arguments", old.arguments.is_some(), new.arguments.is_some(), of_linux),
+        ("units", old.tree.is_some(), new.tree.is_some(), of_linux),
+        ("registry", old.windows.is_some(), new.windows.is_some(), both_are_finished && is_windows),
+        ("files", old.has_files(), new.has_files(), both_are_finished),
     ];
     let row = |(what, in_old, in_new, is_wanted): (&'static str, bool, bool, bool)| {
         let why = match (in_old, in_new) {
@@ -282,17 +333,20 @@ impl Comparison {
     pub fn is_empty(&self) -> bool {
         self.pins.is_empty()
             && self.files.is_empty()
+            && self.windows.is_empty()
             && self.lists().iter().all(|(_, changes)| changes.is_empty())
     }
 
     /// Lists of values, with their titles.
-    fn lists(&self) -> [(&'static str, &[Change]); 4] {
-        [
+    fn lists(&self) -> Vec<(&'static str, &[Change])> {
+        let mut lists: Vec<(&'static str, &[Change])> = vec![
             ("layers", &self.layers),
             ("kernel arguments", &self.kernel_arguments),
             ("units", &self.units),
-            ("outputs", &self.outputs),
-        ]
+        ];
+        lists.extend(self.windows.lists());
+        lists.push(("outputs", &self.outputs));
+        lists
     }
 }
 

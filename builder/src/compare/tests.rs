@@ -23,7 +23,7 @@ fn image(change: impl FnOnce(&mut Subject)) -> Side {
     let mut subject = Subject { tree, arch: Arch::Amd64, command_lines, vouched: Vec::new(), windows: None };
     change(&mut subject);
     subject.tree.complete();
-    Side::of_image("it".to_owned(), subject)
+    Side::of_image("it".to_owned(), subject).unwrap()
 }
 
 fn lock(version: &str) -> Side {

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use indicatif::DecimalBytes;
 
-use super::{Comparison, FileChange, FolderSize};
+use super::{Comparison, FileChange, FolderSize, RegistryChange, WindowsComparison};
 use crate::lock::diff::{What, counts, counts_of, lines};
 
 /// The most lines of a list.
@@ -25,6 +25,7 @@ impl fmt::Display for Comparison {
             let left = left_out(changes.len() - shown.len());
             sections.push(format!("{title}: {}{}{left}", counts(changes), lines(shown)));
         }
+        sections.extend(registry(&self.windows));
         sections.extend(files(&self.files));
         sections.extend(folders(&self.folders));
         if self.is_empty() {
@@ -44,6 +45,45 @@ fn left_out(count: usize) -> String {
     }
 }
 
+/// Values, and whole keys by their counts; of a small key also its values.
+fn registry(windows: &WindowsComparison) -> Option<String> {
+    let changes = &windows.registry;
+    if changes.is_empty() {
+        return None;
+    }
+    let mut text = format!("registry: {}", counts_of(changes.iter().map(|change| change.what)));
+    if windows.registry_left_out > 0 {
+        let _ = write!(text, ", and {} that are not listed", windows.registry_left_out);
+    }
+    for change in changes.iter().take(LONGEST) {
+        let _ = write!(text, "\n  {:<8} {}{}", change.what.word(), change.key, registry_value(change));
+    }
+    Some(text + &left_out(changes.len().saturating_sub(LONGEST)))
+}
+
+/// "  NoAutoUpdate: 0 -> 1", or "  (2 keys, 14 values)"
+fn registry_value(change: &RegistryChange) -> String {
+    let cut = |text: &str| match text.char_indices().nth(VALUE) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    };
+    if let Some(whole) = &change.whole {
+        let counted = |count, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+        let mut text = format!("  ({}, {}", counted(whole.keys, "key"), counted(whole.values, "value"));
+        if let [(name, value)] = whole.first.as_slice() {
+            let _ = write!(text, ": {name} = {}", cut(value));
+        }
+        return text + ")";
+    }
+    let name = change.name.as_deref().unwrap_or_default();
+    match (&change.from, &change.to) {
+        (Some(from), Some(to)) => format!("  {name}: {} -> {}", cut(from), cut(to)),
+        (one, other) => {
+            format!("  {name}: {}", cut(one.as_ref().or(other.as_ref()).map_or("", String::as_str)))
+        }
+    }
+}
+
 /// What is below a folder that came or went is counted with it.
 fn files(changes: &[FileChange]) -> Option<String> {
     if changes.is_empty() {
@@ -52,9 +92,10 @@ fn files(changes: &[FileChange]) -> Option<String> {
     let mut heads: Vec<(&FileChange, usize)> = Vec::new();
     for change in changes {
         let is_below = |head: &FileChange| {
+            let separator = if head.path.starts_with('/') { '/' } else { '\\' };
             head.what == change.what
                 && head.what != What::Changed
-                && change.path.strip_prefix(&head.path).is_some_and(|rest| rest.starts_with('/'))
+                && change.path.strip_prefix(&head.path).is_some_and(|rest| rest.starts_with(separator))
         };
         match heads.last_mut().filter(|(head, _)| is_below(head)) {
             Some((_, below)) => *below += 1,

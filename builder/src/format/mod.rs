@@ -22,3 +22,4 @@ pub(crate) mod vhd;
 pub(crate) mod vhdx;
 pub(crate) mod vmdk;
 pub mod wim;
+pub mod wim_list;

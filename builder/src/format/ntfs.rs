@@ -1,5 +1,6 @@
 //! An NTFS volume in a plain file, made by `mkntfs`; and who may do what with its files, by `ntfssecaudit`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -134,6 +135,46 @@ pub fn paths(path: &Path) -> Result<Vec<String>> {
     Ok(paths)
 }
 
+/// Paths and sizes of the files of the volume `path`, a plain file, each with its number: names with the same
+/// one are one file.
+///
+/// # Errors
+/// When the tool is missing or fails.
+pub fn sizes(path: &Path) -> Result<Vec<(String, u64, u64)>> {
+    let mut command = tool("ntfsls");
+    command.args(["--recursive", "--all", "--long", "--inode", "--path", "/"]).arg(path);
+    let output = command.run(PACKAGE)?;
+    Ok(sizes_in(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Those in what ntfsls prints: a line with each folder, and one for each name in it: number, size, month,
+/// day, time, year, name.
+fn sizes_in(text: &str) -> Vec<(String, u64, u64)> {
+    let (mut files, mut folders, mut folder) = (Vec::new(), BTreeSet::new(), String::new());
+    for line in text.lines() {
+        if let Some(path) = line.strip_prefix('/').and_then(|line| line.strip_suffix(':')) {
+            folder = path.replace('/', "\\");
+            folders.insert(folder.clone());
+            continue;
+        }
+        let mut rest = line;
+        let mut word = || {
+            let (word, after) = rest.trim_start().split_once(' ')?;
+            rest = after;
+            Some(word)
+        };
+        let Some((number, size)) = word().zip(word()) else { continue };
+        if (0..4).any(|_| word().is_none()) || [".", ".."].contains(&rest) {
+            continue;
+        }
+        let Some((number, size)) = number.parse().ok().zip(size.parse().ok()) else { continue };
+        let path = if folder.is_empty() { rest.to_owned() } else { format!("{folder}\\{rest}") };
+        files.push((path, size, number));
+    }
+    files.retain(|(path, ..)| !folders.contains(path));
+    files
+}
+
 /// A file of the volume `volume`, a plain file. Its path is as it is on the volume, `\` between its parts.
 ///
 /// # Errors
@@ -218,4 +259,16 @@ fn system() -> Vec<u8> {
 /// S-1-5-32-`group`: 544 are administrators, 545 users.
 fn builtin(group: u32) -> Vec<u8> {
     [[1, 2, 0, 0, 0, 0, 0, 5].as_slice(), &32_u32.to_le_bytes(), &group.to_le_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_sizes_has_files_alone_with_their_numbers() {
+        let text = "/:\n     64           0 Nov 30 17:40 2026 k\n     66          12 Nov 30 17:40 2026 a  b\n\n\
+                    /k:\n     64           0 Nov 30 17:40 2026 .\n     66          12 Nov 30 17:40 2026 hard\n";
+        assert_eq!(sizes_in(text), [("a  b".to_owned(), 12, 66), (r"k\hard".to_owned(), 12, 66)]);
+    }
 }

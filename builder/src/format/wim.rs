@@ -5,7 +5,7 @@
 //! identifier is replaced afterwards ("Windows Imaging File Format", Microsoft, 2007: the header).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::determinism::Calendar;
 use crate::disk_space;
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::format::wim_list::{self, Entry};
 use crate::process::{self, Run, tool};
 
 const PACKAGE: &str = "wimtools";
@@ -197,7 +198,7 @@ impl Wim<'_> {
     pub fn update(&self, commands: &str, epoch: u64) -> Result<()> {
         let mut input = tempfile::tempfile().at("creating a file in", std::env::temp_dir())?;
         input.write_all(commands.as_bytes()).at("writing", "commands")?;
-        std::io::Seek::rewind(&mut input).at("writing", "commands")?;
+        input.rewind().at("writing", "commands")?;
         let mut command = self.tool(epoch, "update");
         command.arg(self.path).arg("1").stdin(input);
         self.run(command)
@@ -233,6 +234,23 @@ impl Wim<'_> {
         self.run(command)
     }
 
+    /// Makes this file for a while, with everything on the NTFS volume `volume`, also what is left out of
+    /// images. Nothing is compressed: it is there for its list.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Archive`] if the volume is broken.
+    pub fn capture_all(&self, volume: &Path, scratch: &Path) -> Result<()> {
+        let config = scratch.join("wim.config");
+        fs::write(&config, "[ExclusionList]\n").at("writing", &config)?;
+        let mut command = self.tool(0, "capture");
+        command
+            .arg(volume)
+            .arg(self.path)
+            .args(["all", "--compress=none", "--config"])
+            .arg(&config);
+        self.run(command)
+    }
+
     /// The paths of everything in an image, with `\` between their parts.
     ///
     /// # Errors
@@ -243,6 +261,31 @@ impl Wim<'_> {
         let output = command.run(CLOCK_PACKAGE).map_err(|error| self.refused(error.message()))?;
         let text = String::from_utf8_lossy(&output.stdout);
         Ok(text.lines().map(|line| line.replace('/', "\\")).collect())
+    }
+
+    /// Everything in an image, with the digests that the file has of it. No content is read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Archive`].
+    pub fn list(&self, index: u32) -> Result<Vec<Entry>> {
+        let mut said = tempfile::tempfile().at("creating a file in", std::env::temp_dir())?;
+        let mut command = self.tool(0, "dir");
+        command.arg(self.path).arg(index.to_string()).arg("--detailed").stdout(Stdio::piped());
+        command.stderr(said.try_clone().at("writing", "messages")?);
+        let mut child = command.start(CLOCK_PACKAGE)?;
+        let entries = child.stdout.take().map(|text| wim_list::read(BufReader::new(text)));
+        let status = child
+            .wait()
+            .map_err(|error| Error::new(ErrorKind::Tool, format!("waiting for wimlib-imagex: {error}")))?;
+        match entries.unwrap_or_else(|| Ok(Vec::new())) {
+            Ok(entries) if status.success() => Ok(entries),
+            Err(why) => Err(Error::new(ErrorKind::Archive, format!("{}: {why}", self.title))
+                .help("take an intact image: wimlib-imagex dir --detailed lists it")),
+            Ok(_) => {
+                said.rewind().at("reading", "messages")?;
+                Err(self.refused(&process::tail(said)))
+            }
+        }
     }
 
     /// Gives the file another identifier.

@@ -238,7 +238,9 @@ impl From<&Lock> for Pins {
             ("architecture".to_owned(), lock.arch.name().to_owned()),
         ]);
         settings.extend(lock.base.snapshot().map(|time| ("snapshot".to_owned(), time.to_string())));
-        if lock.base.packages().is_empty() {
+        if let Some(windows) = lock.base.windows() {
+            settings.extend(windows.settings());
+        } else if lock.base.packages().is_empty() {
             settings.extend(lock.base.pins().map(|pin| (pin.name.into_owned(), pin.version.into_owned())));
         }
         Self {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::assembly::{Image, WindowsRelease};
-use crate::base::windows::{control_set, files_of, hive_of, logs_of, missing_services, path_of};
+use crate::base::windows::{Spellings, control_set, files_of, hive_of, logs_of, missing_services, path_of};
 use crate::definition::plan::ImagePlan;
 use crate::definition::windows::names;
 use crate::definition::windows::registry::Hive as Name;
@@ -62,7 +62,9 @@ pub(super) fn make(image: &Image<'_>, work: &Work<'_>, release: &WindowsRelease)
     let staging = work.scratch.join("windows");
     let mut added = stage(image, &staging)?;
     added.extend(drivers::stage(&drivers, &staging)?);
-    let existing: BTreeSet<String> = base.paths(release.index)?.iter().map(|path| folded(path)).collect();
+    let paths = base.paths(release.index)?;
+    check_spellings(&base, &paths, &added)?;
+    let existing: BTreeSet<String> = paths.iter().map(|path| folded(path)).collect();
     check_places(image, &base, &existing, &added)?;
     // A folder of the base keeps its rights.
     added.retain(|(path, rights)| *rights != Rights::Folder || !existing.contains(&folded(path)));
@@ -160,6 +162,14 @@ fn set_times(folder: &Path, epoch: u64) -> Result<()> {
     File::open(folder)
         .and_then(|file| file.set_times(times))
         .at("setting the time of", folder)
+}
+
+/// Nothing goes to a place of which the base has two.
+fn check_spellings(base: &Wim<'_>, paths: &[String], added: &[(String, Rights)]) -> Result<()> {
+    let spellings = Spellings::of(paths.iter().map(String::as_str));
+    let hives = edits::HIVES.iter().map(|hive| path_of(hive.name()));
+    let mut all = added.iter().map(|(path, _)| path.clone()).chain(hives);
+    all.try_for_each(|path| spellings.check(base.title, &path))
 }
 
 /// A file of the base is replaced only where a layer says so, and what layers say is true.

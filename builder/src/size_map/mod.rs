@@ -7,6 +7,7 @@ mod svg;
 
 use std::collections::BTreeMap;
 
+use crate::definition::windows::names::folded;
 use crate::tree::{Node, Tree};
 
 pub use svg::{html, svg};
@@ -41,6 +42,19 @@ impl Folder {
             if let Node::File(body) = &entry.node {
                 root.add(path, body.len());
             }
+        }
+        root
+    }
+
+    /// The files with these paths, `\` between their parts, and sizes. Folders whose names differ in case
+    /// alone are one.
+    pub fn of_windows(files: &[(String, u64)]) -> Self {
+        let mut root = Self::default();
+        let mut spelled: BTreeMap<String, &str> = BTreeMap::new();
+        for (path, size) in files {
+            let (folder, name) = path.rsplit_once('\\').unwrap_or(("", path));
+            let folder = *spelled.entry(folded(folder)).or_insert(folder);
+            root.add(format!("{folder}\\{name}").trim_start_matches('\\').replace('\\', "/").as_str(), *size);
         }
         root
     }

@@ -185,16 +185,29 @@ fn all() -> impl Iterator<Item = &'static Check> {
     CHECKS.iter().chain(windows::CHECKS)
 }
 
+/// What is wanted of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// For which architecture.
+    pub arch: Arch,
+    /// Which image of several in a WIM.
+    pub edition: Option<&'a str>,
+}
+
 /// Reads the image at `path` (raw, qcow2, fixed VHD, squashfs, tar, folder of an OCI layout; of Windows also
 /// WIM, VHDX and dynamic VHD) into a subject. Its files lie in `spool`; `title` names it.
 ///
 /// # Errors
 /// When it is no such image, or broken, and when a tool or the disk fails.
-pub fn read(path: &Path, title: &str, arch: Arch, store: &Store, spool: &Path) -> Result<Subject> {
+pub fn read(path: &Path, title: &str, wanted: Wanted<'_>, store: &Store, spool: &Path) -> Result<Subject> {
+    let Wanted { arch, edition } = wanted;
     let source = Source { path, title, arch, spool, store };
     let (tree, esp) = match rootfs::read_installed(&source) {
         Ok(found) => found,
-        Err(error) => return windows::read(path, title, spool)?.map(|it| Subject::of(it, arch)).ok_or(error),
+        Err(error) => {
+            let windows = windows::read(path, title, edition, spool)?;
+            return windows.map(|it| Subject::of(it, arch)).ok_or(error);
+        }
     };
     if tree.os_release("ID").is_none() {
         let message = format!("{title} holds no operating system: it has no os-release with an ID");
@@ -235,18 +248,6 @@ impl Subject {
     /// How many files and folders it has.
     pub fn count(&self) -> usize {
         self.windows.as_ref().map_or(self.tree.entries.len(), Windows::count)
-    }
-
-    /// The same image, which must be one of Linux: `what` cannot be done with others.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`].
-    pub fn of_linux(self, what: &str) -> Result<Self> {
-        match self.windows {
-            None => Ok(self),
-            Some(_) => Err(Error::new(ErrorKind::Usage, format!("this is an image of Windows: {what}"))
-                .help("kiln verify without --profile checks it, and kiln diff compares the locks of two")),
-        }
     }
 
     /// The file at `path`, behind links too, and its content.

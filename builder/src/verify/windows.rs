@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{Check, Findings, Subject};
 use crate::base::windows::{Files, Release, control_set, missing_services};
+use crate::definition::windows::firewall::RULES as FIREWALL_RULES;
 use crate::error::Result;
 use crate::format::hive::{Hive, Value};
 
@@ -40,7 +41,6 @@ pub(super) const CHECKS: &[Check] = &[
 
 const RUNTIME_CONFIG: &str = r"Program Files\containerd\config.toml";
 const AUTO_UPDATE: &str = r"Policies\Microsoft\Windows\WindowsUpdate\AU";
-const FIREWALL_RULES: &str = r"Services\SharedAccess\Parameters\FirewallPolicy\FirewallRules";
 
 /// The build of Windows Server 2019, of which goss asks more.
 const SERVER_2019: u32 = 17763;
@@ -58,12 +58,12 @@ const AUTOMATIC: u32 = 2;
 /// An image of Windows.
 #[derive(Debug)]
 pub struct Windows {
-    release: Release,
-    system: Hive,
-    software: Hive,
+    pub(crate) release: Release,
+    pub(crate) system: Hive,
+    pub(crate) software: Hive,
     /// The key of the control set that it starts with.
-    control_set: String,
-    files: Files,
+    pub(crate) control_set: String,
+    pub(crate) files: Files,
     /// The configuration of the container runtime.
     runtime: Option<String>,
     /// Features that it enables at its first start.
@@ -81,8 +81,8 @@ struct Description {
 ///
 /// # Errors
 /// [`crate::error::ErrorKind::Archive`] if it is broken.
-pub(super) fn read(path: &Path, title: &str, spool: &Path) -> Result<Option<Windows>> {
-    let Some(files) = Files::open(path, title, spool)? else { return Ok(None) };
+pub(super) fn read(path: &Path, title: &str, edition: Option<&str>, spool: &Path) -> Result<Option<Windows>> {
+    let Some(files) = Files::open(path, title, edition, spool)? else { return Ok(None) };
     let (software, system) = (files.hive("SOFTWARE")?, files.hive("SYSTEM")?);
     let release = Release::of(&software, &system).map_err(|error| error.context(title))?;
     let control_set = control_set(&system).map_err(|error| error.context(title))?;
@@ -102,6 +102,14 @@ impl Windows {
     /// Whether it has a kubelet.
     pub fn is_node(&self) -> bool {
         self.service("kubelet", "ImagePath").is_some()
+    }
+
+    /// One without files.
+    #[cfg(test)]
+    pub(crate) fn of_hives(system: Hive, software: Hive) -> Self {
+        let release = Release::of(&software, &system).unwrap();
+        let (control_set, files) = (control_set(&system).unwrap(), Files::named(&[]));
+        Self { release, system, software, control_set, files, runtime: None, enables: Vec::new() }
     }
 
     fn service(&self, name: &str, value: &str) -> Option<Value> {

@@ -17,7 +17,7 @@ use kiln::format::squashfs::{self, Compressor};
 use kiln::part::layout;
 use kiln::size::MIB;
 use kiln::tree::{Body, Entry, Tree};
-use kiln::verify;
+use kiln::verify::{self, Wanted};
 
 use bench::{Bench, EPOCH, have, noise, run, text};
 
@@ -229,7 +229,14 @@ fn a_fault_is_found_in_the_finished_disk_whatever_its_form() {
     bench.tree.complete();
     let found = |path: &Path| {
         let spool = tempfile::tempdir().unwrap();
-        let subject = verify::read(path, "it", bench.plan.arch, bench.store(), spool.path()).unwrap();
+        let subject = verify::read(
+            path,
+            "it",
+            Wanted { arch: bench.plan.arch, edition: None },
+            bench.store(),
+            spool.path(),
+        )
+        .unwrap();
         let found = verify::verify(&subject, &[]);
         found.into_iter().map(|one| (one.check, one.what)).collect::<BTreeMap<_, _>>()
     };
@@ -243,7 +250,14 @@ fn a_fault_is_found_in_the_finished_disk_whatever_its_form() {
     let (empty, spool) = (Bench::new(), tempfile::tempdir().unwrap());
     empty.write("raw");
     let raw = empty.path("out/test-node.raw");
-    let error = verify::read(&raw, "it", empty.plan.arch, empty.store(), spool.path()).unwrap_err();
+    let error = verify::read(
+        &raw,
+        "it",
+        Wanted { arch: empty.plan.arch, edition: None },
+        empty.store(),
+        spool.path(),
+    )
+    .unwrap_err();
     assert!(error.message().contains("it holds no operating system"), "{error}");
 }
 

@@ -2,6 +2,7 @@
 //! is made by programs other than Kiln, which judge the results too.
 
 mod bake;
+mod compare;
 mod drivers;
 mod hive;
 mod hostile;

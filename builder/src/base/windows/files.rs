@@ -1,14 +1,16 @@
 //! The files of an image of Windows, wherever they are: in a WIM, or on the NTFS volume of a disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{HEAD, disk, hives};
+use super::{HEAD, Spellings, choose, disk, hives};
 use crate::definition::windows::names::folded;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::hive::Hive;
 use crate::format::ntfs;
 use crate::format::wim::{self, Wim};
+use crate::format::wim_list::{Entry, Kind};
 use crate::image_source::first_bytes;
 
 /// The files of an image.
@@ -16,40 +18,44 @@ use crate::image_source::first_bytes;
 pub struct Files {
     title: String,
     place: Place,
+    /// A folder for what is read of them.
+    spool: PathBuf,
     /// All paths as they are, `\` between their parts, by the form in which paths are compared.
     paths: BTreeMap<String, String>,
+    spellings: Spellings,
 }
 
 #[derive(Debug)]
 enum Place {
-    /// The only image of a WIM, and a folder for what is read of it.
-    Wim(PathBuf, PathBuf),
+    /// An image of a WIM, by its number.
+    Wim(PathBuf, u32),
     /// A volume in a plain file.
     Volume(PathBuf),
 }
 
 impl Files {
-    /// Those of the image at `path`, if it is one. `spool` is a folder that must outlive them.
+    /// Those of the image at `path`, if it is one; of several in a WIM that which `edition` means. `spool` is
+    /// a folder that must outlive them.
     ///
     /// # Errors
-    /// [`ErrorKind::Archive`] if it is broken.
-    pub fn open(path: &Path, title: &str, spool: &Path) -> Result<Option<Self>> {
+    /// [`ErrorKind::Archive`] if it is broken; [`ErrorKind::Usage`] if it holds several and none is meant.
+    pub fn open(path: &Path, title: &str, edition: Option<&str>, spool: &Path) -> Result<Option<Self>> {
         let (place, list) = if wim::is_wim(&first_bytes(path, HEAD)?) {
             let file = Wim { path, title };
-            if file.images(spool)?.len() != 1 {
-                let message = format!("{title} holds more than one image");
-                return Err(Error::new(ErrorKind::Usage, message)
-                    .help("take one out of it: wimlib-imagex export FILE NUMBER OTHER"));
-            }
-            (Place::Wim(path.to_owned(), spool.to_owned()), file.paths(1)?)
+            let index = match file.images(spool)?.as_slice() {
+                [one] => one.index,
+                images => choose(images, edition, title).map_err(of_file)?.index,
+            };
+            (Place::Wim(path.to_owned(), index), file.paths(index)?)
         } else {
             let Some(volume) = disk::volume(path, title, spool)? else { return Ok(None) };
             let list = ntfs::paths(&volume)?;
             (Place::Volume(volume), list)
         };
+        let spellings = Spellings::of(list.iter().map(String::as_str));
         let paths = list.into_iter().map(|path| path.trim_start_matches('\\').to_owned());
         let paths = paths.map(|path| (folded(&path), path)).collect();
-        Ok(Some(Self { title: title.to_owned(), place, paths }))
+        Ok(Some(Self { title: title.to_owned(), place, spool: spool.to_owned(), paths, spellings }))
     }
 
     /// How many files and folders there are.
@@ -74,13 +80,52 @@ impl Files {
     /// The content of a file, if it is there.
     ///
     /// # Errors
-    /// [`ErrorKind::Archive`] if it is broken.
+    /// [`ErrorKind::Archive`] if it is broken, or there in two spellings.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        self.spellings.check(&self.title, path)?;
         let Some(path) = self.paths.get(&folded(path)) else { return Ok(None) };
         match &self.place {
             Place::Volume(volume) => ntfs::read(volume, path).map(Some),
-            Place::Wim(file, spool) => Wim { path: file, title: &self.title }.read(1, path, spool),
+            Place::Wim(file, index) => Wim { path: file, title: &self.title }.read(*index, path, &self.spool),
         }
+    }
+
+    /// All of them, with digests of their contents: of a WIM those that it has, of a volume those of all that
+    /// is read on it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Archive`] if it is broken; [`ErrorKind::Io`] if the spool has no room for a volume.
+    pub fn list(&self) -> Result<Vec<Entry>> {
+        match &self.place {
+            Place::Wim(file, index) => Wim { path: file, title: &self.title }.list(*index),
+            Place::Volume(volume) => {
+                let path = self.spool.join("all.wim");
+                let wim = Wim { path: &path, title: &self.title };
+                wim.capture_all(volume, &self.spool)?;
+                let entries = wim.list(1)?;
+                fs::remove_file(&path).at("removing", &path)?;
+                Ok(entries)
+            }
+        }
+    }
+
+    /// Paths and sizes of the files; one with several names has its size at the first alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Archive`] if it is broken.
+    pub fn sizes(&self) -> Result<Vec<(String, u64)>> {
+        let mut files: Vec<(String, u64, u64)> = match &self.place {
+            Place::Volume(volume) => ntfs::sizes(volume)?,
+            Place::Wim(file, index) => {
+                let entries = Wim { path: file, title: &self.title }.list(*index)?;
+                let files = entries.into_iter().filter(|entry| entry.kind == Kind::File);
+                files.map(|entry| (entry.path, entry.size, entry.link_group)).collect()
+            }
+        };
+        files.sort();
+        let mut seen = BTreeSet::new();
+        files.retain(|(path, _, link)| *link == 0 || path.contains(':') || seen.insert(*link));
+        Ok(files.into_iter().map(|(path, size, _)| (path, size)).collect())
     }
 
     /// A hive of the registry.
@@ -95,6 +140,16 @@ impl Files {
     #[cfg(test)]
     pub fn named(paths: &[&str]) -> Self {
         let paths = paths.iter().map(|path| (folded(path), (*path).to_owned())).collect();
-        Self { title: String::new(), place: Place::Volume(PathBuf::new()), paths }
+        let (place, spool) = (Place::Volume(PathBuf::new()), PathBuf::new());
+        Self { title: String::new(), place, spool, paths, spellings: Spellings::default() }
     }
+}
+
+/// The same error, where the command line chooses the image and no definition.
+fn of_file(error: Error) -> Error {
+    let help = error
+        .hint()
+        .unwrap_or_default()
+        .replace("set edition in [base]", "choose one with --edition");
+    Error::new(ErrorKind::Usage, error.message()).help(help)
 }

@@ -10,6 +10,7 @@ mod features;
 mod files;
 mod hives;
 mod release;
+mod spelling;
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,7 @@ pub use features::missing_services;
 pub use files::Files;
 pub use hives::{files_of, logs_of, of_wim as hive_of, path_of};
 pub use release::{Release, control_set};
+pub use spelling::Spellings;
 
 use super::{Base, BaseRequest, Content, Context, Job, LockedBase, LockedWindows, Mirrored, given_file};
 use crate::assembly::{Part, WindowsRelease};

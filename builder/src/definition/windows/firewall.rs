@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::registry::{CURRENT_CONTROL_SET, Hive, RegistryData, RegistryValue};
 
 /// The key of the machine's own rules, below the control set.
-const RULES: &str = r"Services\SharedAccess\Parameters\FirewallPolicy\FirewallRules";
+pub const RULES: &str = r"Services\SharedAccess\Parameters\FirewallPolicy\FirewallRules";
 /// The version of the grammar that has all fields below (`[MS-GPFAS]` 2.2.2, 4.2): every release that Kiln
 /// bakes reads it.
 const VERSION: &str = "v2.10";

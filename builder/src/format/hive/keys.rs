@@ -222,7 +222,7 @@ impl Hive {
         Ok(list.chunks_exact(4).filter_map(|entry| u32_at(entry, 0)).collect())
     }
 
-    fn value_cells(&self, key: &Key) -> Result<Vec<ValueCell>> {
+    pub(super) fn value_cells(&self, key: &Key) -> Result<Vec<ValueCell>> {
         self.value_offsets(key)?.into_iter().map(|offset| self.read_value_cell(offset)).collect()
     }
 
@@ -245,7 +245,7 @@ impl Hive {
         })
     }
 
-    fn data(&self, cell: &ValueCell) -> Result<Value> {
+    pub(super) fn data(&self, cell: &ValueCell) -> Result<Value> {
         let short = || broken(format!("the data of the value {} are short", cell.name));
         if cell.length & INLINE != 0 {
             let bytes = cell.data.to_le_bytes();

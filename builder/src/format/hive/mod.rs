@@ -12,11 +12,13 @@ mod edit;
 mod keys;
 mod log;
 mod value;
+mod walk;
 
 use cells::Cells;
 pub use cells::seal;
 pub use log::seal_entry;
 pub use value::Value;
+pub use walk::{Branch, Folded, Walk};
 
 use crate::error::Result;
 

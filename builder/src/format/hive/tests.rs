@@ -147,6 +147,7 @@ fn use_up(bytes: &[u8]) -> Result<()> {
     hive.value("Select", "Current")?;
     hive.values(r"ControlSet001\Services\kubelet")?;
     hive.subkeys("")?;
+    let _ = walked(&hive);
     hive.set(r"ControlSet001\Services\kubelet", "ImagePath", &Value::String("x".into()))?;
     hive.create_key("New")?;
     read(&hive.into_bytes()).map(drop)
@@ -267,6 +268,37 @@ fn what_is_broken_is_refused_by_name() {
         assert_eq!(error.kind(), ErrorKind::Archive, "{error}");
         assert!(error.message().contains(says), "\"{says}\" is not in: {error}");
     }
+}
+
+/// Sees everything of a hive: how many keys and values there are.
+fn walked(hive: &Hive) -> Result<(usize, usize)> {
+    fn below(walk: &mut Walk<'_>, branch: &Branch) -> Result<(usize, usize)> {
+        let mut count = (1, walk.values(branch)?.len());
+        for key in walk.subkeys(branch)?.into_values() {
+            let (keys, values) = below(walk, &key)?;
+            count = (count.0 + keys, count.1 + values);
+        }
+        Ok(count)
+    }
+    let mut walk = hive.walk();
+    let root = walk.at("")?.expect("a hive has a root");
+    below(&mut walk, &root)
+}
+
+#[test]
+fn a_walk_sees_each_key_once() {
+    let hive = sample();
+    assert_eq!(walked(&hive).unwrap(), (5, 2));
+    let good = hive.into_bytes();
+    // The key Services lists its own parent.
+    let mut bytes = good.clone();
+    let parent = u32::try_from(cell(&bytes, b"ControlSet001") - 76 - 4 - 4096).unwrap();
+    let key = cell(&bytes, b"kubelet") - 76;
+    let own = u32::try_from(key - 4 - 4096).unwrap().to_le_bytes();
+    let list = 4096 + bytes[4096..].windows(4).position(|window| window == own).unwrap();
+    put(&mut bytes, list, parent);
+    let error = walked(&read(&sealed(bytes)).unwrap()).unwrap_err();
+    assert!(error.message().contains("the key ControlSet001 is in two places"), "{error}");
 }
 
 #[test]

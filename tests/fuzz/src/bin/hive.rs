@@ -1,7 +1,8 @@
 //! A registry hive whose checksum is right whatever else is wrong. What an edit leaves can be read again.
 #![no_main]
 
-use kiln::format::hive::{Hive, Value};
+use kiln::error::Result;
+use kiln::format::hive::{Branch, Hive, Value, Walk};
 use libfuzzer_sys::fuzz_target;
 
 const KEY: &str = r"ControlSet001\Services\kubelet";
@@ -13,6 +14,10 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let Ok(mut hive) = Hive::read(bytes, 0) else { return };
     let _ = hive.subkeys("");
+    let mut walk = hive.walk();
+    if let Ok(Some(root)) = walk.at("") {
+        let _ = see(&mut walk, &root);
+    }
     let _ = hive.values("Select");
     let _ = hive.remove_value("Select", "Current");
     if hive.set(KEY, "Start", &Value::Dword(2)).is_err() {
@@ -21,6 +26,15 @@ fuzz_target!(|bytes: &[u8]| {
     let hive = Hive::read(hive.into_bytes(), 0).expect("what was edited is sound");
     assert_eq!(hive.value(KEY, "Start").expect("the value is there"), Some(Value::Dword(2)));
 });
+
+/// Sees everything below a key.
+fn see(walk: &mut Walk<'_>, branch: &Branch) -> Result<()> {
+    walk.values(branch)?;
+    for key in walk.subkeys(branch)?.into_values() {
+        see(walk, &key)?;
+    }
+    Ok(())
+}
 
 /// Sets the signs that every hive begins with, and the checksum.
 fn seal(bytes: &mut [u8]) {

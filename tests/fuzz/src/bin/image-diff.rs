@@ -33,7 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(counts.passed + counts.findings + counts.exempt + counts.not_checked, cis::ids().count());
         let root = Some(Folder::of(&subject.tree));
         let _ = svg(&SizeMap { title: "fuzz".to_owned(), layers: Vec::new(), root });
-        sides.push(Side::of_image("fuzz".to_owned(), subject));
+        sides.push(Side::of_image("fuzz".to_owned(), subject).expect("the files are in memory"));
     }
     let (Some(new), Some(old)) = (sides.pop(), sides.pop()) else { return };
     let difference = compare(old, new).expect("the files are in memory");
