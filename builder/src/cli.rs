@@ -12,6 +12,7 @@ use crate::base;
 use crate::definition::plan::Arch;
 use crate::definition::snapshot::Wanted;
 use crate::definition::value::Size;
+use crate::lint::System;
 use crate::qemu::{Bus, Firmware};
 use crate::registry;
 
@@ -304,6 +305,9 @@ pub struct LayerNewArgs {
     /// The folder in which to make it: one of your own, or layers/
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub into: PathBuf,
+    /// For which system it is [default: windows if its name begins with windows-, else linux]
+    #[arg(long, value_enum)]
+    pub os: Option<System>,
 }
 
 /// `kiln layer check`

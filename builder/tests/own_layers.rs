@@ -75,3 +75,26 @@ fn what_is_no_layer_or_no_name_is_an_error_with_its_exit_code() {
         assert!(said.contains(message) && said.contains(help), "{arguments:?}: {said}");
     }
 }
+
+#[test]
+fn a_layer_for_windows_begins_with_what_windows_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    for (arguments, name) in [(&[][..], "windows-acme"), (&["--os", "windows"], "acme")] {
+        let started = kiln(here, &[&["layer", "new", name][..], arguments].concat());
+        let said = String::from_utf8_lossy(&started.stdout).into_owned();
+        assert!(started.status.success() && said.contains("a value of the registry"), "{started:?}");
+        let checked = kiln(here, &["layer", "check", name, "--json"]);
+        assert_eq!((checked.status.code(), findings(&checked)), (Some(0), Vec::new()));
+        let text = fs::read_to_string(here.join(name).join("layer.toml")).unwrap();
+        for part in [
+            "os = [\"windows\"]".to_owned(),
+            format!("'HKLM\\SOFTWARE\\{name}'"),
+            format!("name = \"{name}\""),
+        ] {
+            assert!(text.contains(&part), "{part}: {text}");
+        }
+    }
+    assert!(kiln(here, &["layer", "new", "windows-not", "--os", "linux"]).status.success());
+    assert!(here.join("windows-not/sysctl.conf").is_file());
+}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Terminal, as_json};
 use crate::cli::{LayerCheckArgs, LayerNewArgs, LayerVerb};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lint::{self, Verifier};
+use crate::lint::{self, System, Verifier};
 use crate::registry::Release;
 
 /// Starts or checks layers.
@@ -19,11 +19,16 @@ pub fn run(verb: &LayerVerb, terminal: &Terminal) -> Result<ExitCode> {
 }
 
 fn new(args: &LayerNewArgs, terminal: &Terminal) -> Result<()> {
-    let folder = lint::start(&args.name, &args.into)?;
+    let system = args.os.unwrap_or_else(|| System::of_name(&args.name));
+    let folder = lint::start(&args.name, system, &args.into)?;
     let folder = folder.display();
+    let adds = match system {
+        System::Linux => "one setting of the kernel",
+        System::Windows => "a value of the registry and a service without its program",
+    };
     terminal.show(&json!({ "folder": folder.to_string() }), |_| {
         format!(
-            "{folder} is a layer that adds one setting of the kernel. Next:\n  \
+            "{folder} is a layer that adds {adds}. Next:\n  \
              change {folder}/layer.toml and its files\n  \
              kiln layer check {folder}\n  \
              add it to layers in an image's definition: \"{}\" if it lies in layers/, \

@@ -20,7 +20,7 @@ use crate::definition::registry::Registry;
 use crate::definition::windows::names;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 
-pub use start::start;
+pub use start::{System, start};
 pub use systemd::Verifier;
 
 /// Files of a layer's folder that are about the layer.

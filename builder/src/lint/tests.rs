@@ -379,7 +379,7 @@ fn the_shipped_layers_and_the_example_have_no_findings() {
 #[test]
 fn a_new_layer_has_no_findings_and_is_made_once() {
     let root = tempfile::tempdir().unwrap();
-    let folder = start("my-drivers", root.path()).unwrap();
+    let folder = start("my-drivers", System::Linux, root.path()).unwrap();
     assert_eq!(folder, root.path().join("my-drivers"));
     assert_eq!(found(&folder), Vec::<String>::new());
     for (name, into, says) in [
@@ -387,7 +387,7 @@ fn a_new_layer_has_no_findings_and_is_made_once() {
         ("My Drivers", root.path().to_owned(), "is not a name"),
         ("other", root.path().join("absent"), "there is no folder"),
     ] {
-        let error = start(name, &into).unwrap_err();
+        let error = start(name, System::Linux, &into).unwrap_err();
         assert!(error.message().contains(says) && error.hint().is_some(), "{name}: {error}");
     }
 }
