@@ -229,6 +229,11 @@ impl Resolver<'_> {
                 return Err(self.error(&at(key), "the firewall would read this as something else", help));
             }
         }
+        if spec.program.as_ref().is_some_and(|program| !is_firewall_program(program)) {
+            let help =
+                r"write its whole path: 'C:\k\kubelet.exe'; Windows compares it with that of the program";
+            return Err(self.error(&at("program"), "a rule for it would never apply", help));
+        }
         Ok(FirewallRule {
             name: spec.name.clone(),
             display_name,
@@ -334,6 +339,18 @@ fn bytes(digits: &str) -> Option<Vec<u8>> {
     }
     let pairs = digits.as_bytes().chunks(2);
     pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+}
+
+/// What a rule can name: a whole path, one below a variable, or Windows itself (`[MS-GPFAS]` 2.2.2.19, App).
+fn is_firewall_program(program: &str) -> bool {
+    let is_path = |below: &str| names::check_path(&below.replace('\\', "/")).is_ok();
+    let below_variable = || {
+        let (variable, below) = program.strip_prefix('%')?.split_once("%\\")?;
+        (!variable.is_empty()).then_some(below)
+    };
+    program == "System"
+        || names::below_drive(program).is_some_and(|below| is_path(&below))
+        || below_variable().is_some_and(is_path)
 }
 
 /// What is wrong with the command line of a service: a message and the help. A path with spaces and without

@@ -237,6 +237,14 @@ fn mistakes_in_steps_for_windows_are_told_with_their_line() {
             "[[firewall]]\nname = \"x\"\nports = [\"1\"]\ndisplay-name = \"a|b\"\n".to_owned(),
             "the firewall would read",
         ),
+        (
+            "[[firewall]]\nname = \"x\"\nports = [\"1\"]\nprogram = \"kubelet.exe\"\n".to_owned(),
+            "would never apply",
+        ),
+        (
+            "[[firewall]]\nname = \"x\"\nports = [\"1\"]\nprogram = '%ProgramFiles%'\n".to_owned(),
+            "would never apply",
+        ),
         ("path = ['D:\\k']\n".to_owned(), "not a folder of the system drive"),
         ("path = ['C:\\k;C:\\x']\n".to_owned(), "one folder"),
         ("[environment]\nPath = 'C:\\k'\n".to_owned(), "path = ['C:\\k']"),

@@ -89,10 +89,25 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     if name.encode_utf16().count() > LONGEST_NAME {
         return refused("is longer than 255 characters", "use a shorter name");
     }
+    if is_short(name) {
+        return refused(
+            "has the form of a short name, and Windows may have given it to a file with a longer one",
+            "write the long name, such as Program Files for PROGRA~1",
+        );
+    }
     if is_device(name) {
         return refused("is the name of a device on Windows, with any ending", "rename it");
     }
     Ok(())
+}
+
+/// Whether NTFS could make this name for programs of MS-DOS: `PROGRA~1`, `INDEX~12.HTM`.
+fn is_short(name: &str) -> bool {
+    let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
+    let is_numbered = stem.rsplit_once('~').is_some_and(|(start, number)| {
+        !start.is_empty() && !number.is_empty() && number.bytes().all(|one| one.is_ascii_digit())
+    });
+    is_numbered && stem.chars().count() <= 8 && ending.chars().count() <= 3 && !stem.contains(['.', ' '])
 }
 
 fn is_device(name: &str) -> bool {
@@ -158,11 +173,28 @@ mod tests {
             ("k/\"a\"", "has a \"\"\""),
             ("k/a\\b", "has a \"\\\""),
             ("k/a\u{7}b", "a control character"),
+            ("PROGRA~1/x", "the form of a short name"),
+            ("k/index~12.htm", "the form of a short name"),
         ] {
             let (message, _) = check_path(path).unwrap_err();
             assert!(message.contains(why) && message.contains("C:\\"), "{path}: {message}");
         }
-        for path in ["k/console", "k/com", "k/com10", "k/nulls.txt", "k/.hidden", "k/a b", "k/ä", "k/lpt"] {
+        for path in [
+            "k/console",
+            "k/com",
+            "k/com10",
+            "k/nulls.txt",
+            "k/.hidden",
+            "k/a b",
+            "k/ä",
+            "k/lpt",
+            "k/~1",
+            "k/a~",
+            "k/a~b",
+            "k/x.txt~1~",
+            "k/a.conf~1",
+            "k/longer-name~1",
+        ] {
             assert_eq!(check_path(path), Ok(()), "{path}");
         }
     }
