@@ -189,6 +189,25 @@ fn machines_and_drives_are_written() {
 }
 
 #[test]
+fn a_program_for_windows_is_told_where_it_finds_the_simulator() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("firstboot.exe");
+    // The least of a PE image: where its header is, and for which machine it is.
+    let mut bytes = vec![0; 512];
+    bytes[..2].copy_from_slice(b"MZ");
+    bytes[0x3c] = 0x80;
+    bytes[0x80..0x86].copy_from_slice(b"PE\0\0\x64\x86");
+    fs::write(&program, bytes).unwrap();
+    let program = program.display().to_string();
+    for arguments in [&["--explain", "--firstboot", &program][..], &["--", &program, "explain"]] {
+        let output = kiln(&[&["--platform", "ec2"][..], arguments].concat());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("is a program for Windows") && said.contains("--qemu-arguments"), "{said}");
+    }
+}
+
+#[test]
 fn mistakes_are_explained() {
     for (arguments, code, expected) in [
         (&["--platform", "ec3"][..], 2, "there is no platform \"ec3\""),

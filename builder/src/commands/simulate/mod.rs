@@ -7,6 +7,7 @@
 //! | with a command | namespaces of its own, in which the platform's addresses lead to the simulator; ends with the command |
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::ExitStatusExt;
@@ -27,6 +28,7 @@ use super::Terminal;
 use crate::cli::SimulateArgs;
 use crate::definition::plan::Arch;
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::format::pe;
 use crate::namespaces;
 use crate::pipeline::program;
 
@@ -52,6 +54,7 @@ pub fn run(args: &SimulateArgs, quiet: bool, terminal: &Terminal) -> Result<Exit
         return Err(needs_a_machine(&machine));
     }
     let command = command(args)?;
+    check_runs_here(&command)?;
     if command.is_empty() {
         listen(args, machine, quiet, terminal)
     } else {
@@ -137,9 +140,34 @@ fn command(args: &SimulateArgs) -> Result<Vec<OsString>> {
     if !args.explain {
         return Ok(args.command.clone());
     }
+    if let Some(program) = args.firstboot.as_ref().filter(|program| is_for_windows(program)) {
+        return Err(runs_elsewhere(program));
+    }
     let firstboot = program::find("firstboot", Arch::OF_THIS_MACHINE, args.firstboot.as_deref())?;
     let firstboot = std::path::absolute(&firstboot).at("finding", &firstboot)?;
     Ok(vec![firstboot.into_os_string(), "explain".into(), "--rootfs".into(), "{root}".into()])
+}
+
+/// The simulator plays services in the network; a program for Windows needs a Windows beside it.
+fn check_runs_here(command: &[OsString]) -> Result<()> {
+    match command.first().map(Path::new).filter(|program| is_for_windows(program)) {
+        Some(program) => Err(runs_elsewhere(program)),
+        None => Ok(()),
+    }
+}
+
+/// Whether a file begins as programs of Windows do.
+fn is_for_windows(program: &Path) -> bool {
+    let machine = || pe::machine(File::open(program).ok()?).ok()?;
+    machine().is_some()
+}
+
+fn runs_elsewhere(program: &Path) -> Error {
+    let message = format!("{} is a program for Windows, which this machine does not run", program.display());
+    Error::new(ErrorKind::Usage, message).help(
+        "the simulator plays the platform's services, and firstboot.exe finds them in a machine with Windows: \
+         start one as the command (-- qemu-system-x86_64 …, with the arguments that --qemu-arguments prints)",
+    )
 }
 
 fn listen(args: &SimulateArgs, machine: Machine, quiet: bool, terminal: &Terminal) -> Result<ExitCode> {
