@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Open, Terminal, earlier_lock, resolve};
 use crate::base::{self, Firmware};
 use crate::cli::PlanArgs;
+use crate::columns::widest;
 use crate::definition::plan::{BasePlan, Choice, ImagePlan, LayerPlan, Origin};
 use crate::definition::windows::WindowsPlan;
 use crate::digest::Digest;
@@ -169,12 +170,14 @@ fn text(shown: &Summary<'_>) -> String {
             .replace("kubernetes", "Kubernetes"),
         format!("base     {}", base_line(&plan.base)),
     ];
+    let parts = widest(14, plan.choices.iter().map(|choice| choice.part.as_str()));
     for Choice { part, version, why, row, .. } in &plan.choices {
         let row = row.as_ref().map(|row| format!(" ({row})")).unwrap_or_default();
-        lines.push(format!("version  {part:<14} {version}: {why}{row}"));
+        lines.push(format!("version  {part:<parts$} {version}: {why}{row}"));
     }
+    let layers = widest(14, plan.layers.iter().map(|layer| layer.name.as_str()));
     for layer in &plan.layers {
-        lines.push(format!("layer    {:<14} {}", layer.name, layer.summary));
+        lines.push(format!("layer    {:<layers$} {}", layer.name, layer.summary));
         for artifact in &layer.artifacts {
             let origin = match &artifact.origin {
                 Origin::Url { url, signature: Some(_), .. } => {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{DecimalBytes, HumanDuration};
 use serde::Serialize;
 
+use crate::columns::widest;
 use crate::definition::plan::ImagePlan;
 use crate::digest::Digest;
 use crate::error::Result;
@@ -104,26 +105,19 @@ impl fmt::Display for Report {
             DecimalBytes(self.fetched_bytes),
             self.in_store
         )?;
-        writeln!(f, "\n{:<16} {:>10}  {:<7} diffID", "layer", "size", "")?;
+        let layers = widest(16, self.layers.iter().map(|layer| layer.name.as_str()));
+        writeln!(f, "\n{:<layers$} {:>10}  {:<7} diffID", "layer", "size", "")?;
         for layer in &self.layers {
             let state = if layer.cached { "cached" } else { "built" };
-            writeln!(
-                f,
-                "{:<16} {:>10}  {state:<7} {:.19}",
-                layer.name,
-                DecimalBytes(layer.size).to_string(),
-                layer.diff_id.to_string()
-            )?;
+            let (size, digest) = (DecimalBytes(layer.size).to_string(), layer.diff_id.to_string());
+            writeln!(f, "{:<layers$} {size:>10}  {state:<7} {digest:.19}", layer.name)?;
         }
-        writeln!(f, "\n{:<36} {:>10}  sha256", "output", "size")?;
-        for file in self.files.iter().filter(|file| !file.file.contains("/blobs/")) {
-            writeln!(
-                f,
-                "{:<36} {:>10}  {:.12}",
-                file.file,
-                DecimalBytes(file.size).to_string(),
-                file.sha256.hex()
-            )?;
+        let shown = || self.files.iter().filter(|file| !file.file.contains("/blobs/"));
+        let files = widest(36, shown().map(|file| file.file.as_str()));
+        writeln!(f, "\n{:<files$} {:>10}  sha256", "output", "size")?;
+        for file in shown() {
+            let size = DecimalBytes(file.size).to_string();
+            writeln!(f, "{:<files$} {size:>10}  {:.12}", file.file, file.sha256.hex())?;
         }
         let steps: Vec<String> =
             self.steps.iter().map(|step| format!("{} {:.1}", step.step, step.seconds)).collect();
