@@ -6,13 +6,14 @@ use serde_json::json;
 
 use crate::cli::request::ConfigValidate;
 use crate::config::{self, HostDefaults};
-use crate::error::Result;
+use crate::error::{Failure, Result};
+use crate::userdata::{Kind, kind};
 
 /// Checks the file. Returns the text to print, or the first error. Whether the image of a control
 /// plane has kubeadm is not.
 pub fn validate(request: &ConfigValidate, host: &HostDefaults) -> Result<String> {
     let bytes = config::file::read(request.file.as_deref().unwrap_or(Path::new("-")))?;
-    let config = config::parse(&bytes, host)?;
+    let config = config::parse(&bytes, host).map_err(|failure| of_user_data(failure, &bytes))?;
     let warnings = &config.warnings;
     if request.common.json {
         return Ok(format!(
@@ -22,6 +23,18 @@ pub fn validate(request: &ConfigValidate, host: &HostDefaults) -> Result<String>
     }
     let lines = warnings.iter().map(|warning| format!("warning: {warning}\n"));
     Ok(lines.chain([String::from("ok\n")]).collect())
+}
+
+/// Says so where the file is user data around a node config: a run reads it, this command does not.
+fn of_user_data(failure: Failure, bytes: &[u8]) -> Failure {
+    match kind(bytes) {
+        Kind::NodeConfig | Kind::Unknown => failure,
+        kind => failure.help(format!(
+            "this is user data ({}), and not a node config itself: kiln simulate --platform NAME --user-data FILE \
+             --explain shows what firstboot finds in it",
+            kind.word()
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -62,6 +75,12 @@ mod tests {
             (value["event"].as_str(), value["node"].as_str(), value["warnings"].as_array().unwrap().len()),
             (Some("config-valid"), Some("a"), 2)
         );
+        std::fs::write(&path, "#cloud-config\nwrite_files: []\n").unwrap();
+        let refused = run(false).unwrap_err();
+        let help = refused.help.as_deref().unwrap_or_default();
+        assert!(help.contains("this is user data (a cloud-config)") && help.contains("--explain"), "{help}");
+        std::fs::write(&path, "a: [1\n").unwrap();
+        assert_eq!(run(false).unwrap_err().help, None);
         std::fs::write(&path, vec![b'#'; config::SIZE_LIMIT * 2]).unwrap();
         assert_eq!(run(false).unwrap_err().kind, ErrorKind::Config);
     }
