@@ -105,7 +105,7 @@ fn plan() -> ImagePlan {
             var: 64 * MIB,
             verity: 2 * MIB,
             windows: 0,
-            boot_manager: kiln::definition::image_spec::BootManager::default(),
+            boot_manager: Default::default(),
         },
         metadata: None,
         outputs: Vec::new(),
