@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::base::installed;
+use crate::base::{LockedWindows, installed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::Lock;
 use crate::lock::diff::{Change, Diff, Pins, changed_values};
@@ -105,6 +105,7 @@ impl Side {
             settings.insert("kernel".to_owned(), kernel.version);
             arguments = Some(words([kernel.command_line.as_str()]));
         }
+        settings.extend(manifest.windows.iter().flat_map(LockedWindows::settings));
         let layer = |layer: &crate::provenance::FinishedLayer| {
             (layer.name.clone(), format!("{:.19}, {} bytes", layer.diff_id.to_string(), layer.size))
         };
@@ -116,6 +117,7 @@ impl Side {
         Self {
             title,
             is_finished: true,
+            is_windows: manifest.windows.is_some(),
             layers: Some(manifest.layers.iter().map(layer).collect()),
             outputs: Some(
                 manifest.outputs.iter().filter(|sum| !sum.file.contains("/blobs/")).map(output).collect(),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::LockedPackage;
+use crate::base::{LockedPackage, LockedWindows};
 use crate::definition::plan::{Arch, TestPlan};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -33,6 +33,9 @@ pub struct Finished {
     pub artifacts: Vec<LockedArtifact>,
     /// Packages of the distribution.
     pub packages: Vec<LockedPackage>,
+    /// The image of Windows below the layers, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<LockedWindows>,
     /// Programs of the build host that wrote parts of the outputs.
     pub tools: BTreeMap<String, String>,
     /// The files of its outputs.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::base::{LockedPackage, LockedRootfs, LockedVendor};
+use crate::base::{LockedPackage, LockedRootfs, LockedVendor, LockedWindows};
 use crate::definition::plan::{Arch, BasePlan, TestPlan};
 use crate::digest::Digest;
 use crate::error::Result;
@@ -49,6 +49,9 @@ pub struct Manifest<'a> {
     /// The vendor's release beside the layers, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor: Option<&'a LockedVendor>,
+    /// The image of Windows below the layers, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<&'a LockedWindows>,
     /// Programs of the build host that wrote parts of the outputs: another version may write other bytes.
     pub tools: BTreeMap<&'static str, String>,
     pub outputs: &'a [Sum],
@@ -117,6 +120,7 @@ impl<'a> Manifest<'a> {
             packages: pins.base.packages(),
             rootfs: pins.base.rootfs(),
             vendor: pins.base.vendor(),
+            windows: pins.base.windows(),
             tools: parts.work.tools(),
             outputs,
             tests: &image.plan.tests,

@@ -60,6 +60,7 @@ fn lookalike_windows_is_compared_with_the_base_that_it_was_made_from() {
     judge_forms(here, &core);
     judge_again(here);
     judge_maps(here);
+    judge_pins(here);
 }
 
 /// The outputs of one build have the same files, whatever holds them.
@@ -95,6 +96,17 @@ fn judge_again(here: &Path) {
     assert!(said.lines().any(|line| line == "no difference"), "{said}");
     let said = done(here, &["diff", "out/win.raw", "again/win.raw", "--exit-code"]);
     assert!(said.lines().any(|line| line == "no difference"), "{said}");
+}
+
+/// What a lock and a manifest tell of the base.
+fn judge_pins(here: &Path) {
+    let said = done(here, &["diff", "win.lock", "out/win.wim"]);
+    assert!(said.lines().any(|line| line == "no difference"), "{said}");
+    let manifest = fs::read_to_string(here.join("out/manifest.json")).unwrap();
+    fs::write(here.join("other.json"), manifest.replace("\"revision\": 2700", "\"revision\": 2600")).unwrap();
+    let said = done(here, &["diff", "other.json", "out/manifest.json"]);
+    assert!(said.contains("changed  build  20348.2600 -> 20348.2700"), "{said}");
+    assert!(said.contains("registry: not compared: neither tells of them"), "{said}");
 }
 
 /// The map of the WIM and that of the volume have the same folders.
