@@ -6,9 +6,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 
-use super::plan::Arch;
+use super::plan::{Arch, BootManager};
 use super::snapshot::Snapshot;
 use super::value::{Name, SchemaVersion, Size};
 use crate::digest::Digest;
@@ -197,18 +197,6 @@ pub struct DiskSpec {
     pub windows: Option<Size>,
     /// By which of Microsoft's authorities the boot manager of Windows is signed.
     pub boot_manager: Option<BootManager>,
-}
-
-/// Which of the boot managers in an image of Windows is used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub enum BootManager {
-    /// `Windows\Boot\EFI`: Microsoft Windows Production PCA 2011, which nearly all firmware trusts.
-    #[default]
-    #[serde(rename = "2011")]
-    Pca2011,
-    /// `Windows\Boot\EFI_EX`: Windows UEFI CA 2023, for firmware that no longer trusts the other.
-    #[serde(rename = "2023")]
-    Ca2023,
 }
 
 /// A container image that the runtime has before the kubelet starts.

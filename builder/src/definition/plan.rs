@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::image_spec::BootManager;
 use super::snapshot::Snapshot;
 use super::windows::WindowsPlan;
 use crate::address;
@@ -350,6 +349,18 @@ pub struct DiskPlan {
     /// Which of its boot managers it starts with.
     #[serde(skip_serializing_if = "is_default")]
     pub boot_manager: BootManager,
+}
+
+/// Which of the boot managers in an image of Windows is used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum BootManager {
+    /// `Windows\Boot\EFI`: Microsoft Windows Production PCA 2011, which nearly all firmware trusts.
+    #[default]
+    #[serde(rename = "2011")]
+    Pca2011,
+    /// `Windows\Boot\EFI_EX`: Windows UEFI CA 2023, for firmware that no longer trusts the other.
+    #[serde(rename = "2023")]
+    Ca2023,
 }
 
 fn is_default(boot_manager: &BootManager) -> bool {

@@ -11,13 +11,13 @@ use contract::gpt::{LARGE_SECTOR, SECTOR};
 
 use super::compatibility::{self, Completion, Table};
 use super::compose::{self, Composition};
-use super::image_spec::{BootManager, DiskSpec};
+use super::image_spec::DiskSpec;
 use super::interpolate::Variables;
 use super::layer::Layer;
 use super::layer_folder;
 use super::layer_spec::LayerSpec;
 use super::mentioned::{self, Used};
-use super::plan::{Arch, BasePlan, Choice, DiskPlan, Form, ImagePlan, LayerPlan};
+use super::plan::{Arch, BasePlan, BootManager, Choice, DiskPlan, Form, ImagePlan, LayerPlan};
 use super::registries;
 use super::registry::Registry;
 use super::resolve_base::{BaseResolver, Kind};

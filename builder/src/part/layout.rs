@@ -178,7 +178,7 @@ pub fn check_sizes(rows: &[Row], plan: &DiskPlan) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::definition::image_spec::BootManager;
+    use crate::definition::plan::BootManager;
 
     const PLAN: DiskPlan = DiskPlan {
         sector_size: 512,

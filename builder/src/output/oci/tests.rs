@@ -3,8 +3,7 @@ use std::fs;
 
 use super::*;
 use crate::assembly::{Assembly, Packages};
-use crate::definition::image_spec::BootManager;
-use crate::definition::plan::{Arch, BasePlan, DiskPlan, ImagePlan, PackagesPlan};
+use crate::definition::plan::{Arch, BasePlan, BootManager, DiskPlan, ImagePlan, PackagesPlan};
 use crate::layer::PackedLayer;
 use crate::layer::pack::pack;
 use crate::part::work::Work;

@@ -11,8 +11,7 @@ use uuid::Uuid;
 
 use super::WindowsImage;
 use crate::assembly::{Image, WindowsRelease};
-use crate::definition::image_spec::BootManager;
-use crate::definition::plan::Arch;
+use crate::definition::plan::{Arch, BootManager};
 use crate::determinism;
 use crate::disk_space;
 use crate::error::{Error, ErrorKind, IoContext, Result};
