@@ -17,7 +17,13 @@ const SHORTEST: usize = 4;
 const HALF: usize = 16;
 
 /// The secrets that exist at this moment, so that no text that quotes one is shown.
-static LIVE: Mutex<Vec<Weak<Zeroizing<String>>>> = Mutex::new(Vec::new());
+#[cfg(not(test))]
+static LIVE: Live = Live::new(Vec::new());
+// Unit tests run side by side in one process: the secret of one must not change what another says.
+#[cfg(test)]
+thread_local!(static LIVE: Live = const { Live::new(Vec::new()) });
+
+type Live = Mutex<Vec<Weak<Zeroizing<String>>>>;
 
 /// A secret text. It cannot be printed or serialized, and its memory is overwritten when its last copy is
 /// dropped.
@@ -29,9 +35,10 @@ impl Secret {
     pub fn new(text: String) -> Self {
         let secret = Arc::new(Zeroizing::new(text));
         if secret.len() >= SHORTEST {
-            let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
-            live.retain(|other| other.strong_count() > 0);
-            live.push(Arc::downgrade(&secret));
+            live(|live| {
+                live.retain(|other| other.strong_count() > 0);
+                live.push(Arc::downgrade(&secret));
+            });
         }
         Self(secret)
     }
@@ -53,11 +60,18 @@ impl fmt::Debug for Secret {
     }
 }
 
+fn live<T>(work: impl FnOnce(&mut Vec<Weak<Zeroizing<String>>>) -> T) -> T {
+    let with = |live: &Live| work(&mut live.lock().unwrap_or_else(PoisonError::into_inner));
+    #[cfg(test)]
+    return LIVE.with(with);
+    #[cfg(not(test))]
+    with(&LIVE)
+}
+
 /// `text` without the secrets that exist at this moment. A server may repeat what it was sent.
 pub fn redacted(text: &str) -> Cow<'_, str> {
-    let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
-    let secrets = live.iter().filter_map(Weak::upgrade);
-    secrets.fold(Cow::Borrowed(text), |text, secret| without(text, &secret))
+    let secrets: Vec<_> = live(|live| live.iter().filter_map(Weak::upgrade).collect());
+    secrets.into_iter().fold(Cow::Borrowed(text), |text, secret| without(text, &secret))
 }
 
 /// `text` without `secret`, and without the second half of a bootstrap token.
@@ -102,6 +116,23 @@ mod tests {
     #[test]
     fn is_not_shown() {
         assert_eq!(format!("{:?}", Secret::new("9vr73a.a8uxyaju799qwdjv".to_owned())), "Secret(…)");
+    }
+
+    #[test]
+    fn a_secret_of_another_test_changes_nothing() {
+        let (sender, made) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let (done, wait) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || {
+                let secret = Secret::new("sp9cial".to_owned());
+                sender.send(()).unwrap();
+                let _ = wait.recv();
+                drop(secret);
+            });
+            made.recv().unwrap();
+            assert_eq!(redacted("sp9cial"), "sp9cial");
+            drop(done);
+        });
     }
 
     #[test]
