@@ -91,6 +91,8 @@ mod windows {
     pub const FEATURES: &str = "/ProgramData/firstboot/state/features.json";
     /// Windows' servicing.
     pub const DISM: &str = "/Windows/System32/Dism.exe";
+    /// VMware Tools' program for commands to the host, where their installer puts it.
+    pub const RPCTOOL: &str = "/Program Files/VMware/VMware Tools/rpctool.exe";
     /// The published facts.
     pub const FACTS: &str = "/ProgramData/firstboot/boot/metadata.json";
     /// The progress and the verdict of the run.

@@ -1,7 +1,8 @@
 //! The agent for Windows, run by wine on a machine of its own: a prefix, whose drive C: is a folder.
 //!
 //! Wine answers as Windows does, as far as it goes: it has no access lists of its own on files, makes no
-//! symbolic links and reboots nothing. Windows itself is not here.
+//! symbolic links and reboots nothing. It makes the firmware's table of what Linux shows of it, so a test can
+//! give a machine another one. Windows itself is not here.
 
 use std::fs;
 use std::io::Write;
@@ -21,12 +22,37 @@ BOOLEAN NTAPI SystemFunction036(PVOID, ULONG);
 __declspec(dllexport) BOOL ProcessPrng(PBYTE bytes, SIZE_T length) { return SystemFunction036(bytes, length); }
 "#;
 
+/// Runs a program where the folder `$1` is what Linux shows of the firmware, and `$2` has the folder of
+/// D-Bus, whose identifier wine takes for that of the firmware.
+const WITH_FIRMWARE: &str = r#"
+set -e
+mount -t tmpfs tmpfs /sys/class
+mkdir -p /sys/class/dmi/id
+cp "$1"/* /sys/class/dmi/id/
+# Wine looks for the asset tag under another name.
+! [ -f "$1/chassis_asset_tag" ] || cp "$1/chassis_asset_tag" /sys/class/dmi/id/chassis_tag
+mount -t overlay overlay -o lowerdir="$2":/var/lib /var/lib
+shift 2
+exec "$@"
+"#;
+
 /// A machine with Windows, as wine plays it.
 #[derive(Debug)]
 pub struct Windows {
     prefix: tempfile::TempDir,
     /// The process in whose network namespace it is, if not in the test's own.
     network: Option<String>,
+    /// What its firmware says, if not what the test machine's does.
+    firmware: Option<Firmware>,
+}
+
+/// What the firmware of a machine says.
+#[derive(Debug)]
+struct Firmware {
+    /// Texts by their names in Linux.
+    texts: PathBuf,
+    /// The folder of D-Bus, with the identifier.
+    identifier: tempfile::TempDir,
 }
 
 /// What a program said, and how it ended.
@@ -60,7 +86,21 @@ impl Windows {
         ["system.reg", "user.reg", "userdef.reg", ".update-timestamp"]
             .iter()
             .for_each(|name| copy("-a", name));
-        Self { prefix, network: process.map(str::to_owned) }
+        Self { prefix, network: process.map(str::to_owned), firmware: None }
+    }
+
+    /// A new machine with the firmware of a machine of Linux below `root`. The test must be root.
+    pub fn with_firmware_of(root: &Path) -> Self {
+        let texts = root.join("sys/class/dmi/id");
+        fs::create_dir_all(&texts).expect("the folder is the test's");
+        let identifier = workspace::scratch();
+        let folder = identifier.path().join("dbus");
+        fs::create_dir(&folder).expect("the folder is the test's");
+        let uuid = fs::read_to_string(texts.join("product_uuid")).unwrap_or_default();
+        fs::write(folder.join("machine-id"), in_table(uuid.trim())).expect("the folder is the test's");
+        let mut machine = Self::new();
+        machine.firmware = Some(Firmware { texts, identifier });
+        machine
     }
 
     /// The file of the machine's absolute path without its drive.
@@ -94,7 +134,16 @@ impl Windows {
 
     /// A command that runs a program of Windows.
     pub fn program(&self, program: &Path) -> Command {
-        let mut command = wine(self.prefix.path(), self.network.as_deref());
+        let mut command = match &self.firmware {
+            None => in_network(self.network.as_deref(), loader()),
+            Some(firmware) => {
+                let mut command = in_network(self.network.as_deref(), Path::new("unshare"));
+                command.args(["--mount", "sh", "-c", WITH_FIRMWARE, "sh"]);
+                command.arg(&firmware.texts).arg(firmware.identifier.path()).arg(loader());
+                command
+            }
+        };
+        of_prefix(&mut command, self.prefix.path());
         command.arg(program);
         command
     }
@@ -204,10 +253,7 @@ impl Windows {
 
     fn server(&self, words: &[&str]) {
         let program = loader().with_file_name("wineserver");
-        let mut command = match self.network.as_deref() {
-            Some(process) => netns::command_in(process, &program),
-            None => Command::new(program),
-        };
+        let mut command = in_network(self.network.as_deref(), &program);
         command.env("WINEPREFIX", self.prefix.path()).args(words);
         let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
@@ -266,7 +312,9 @@ fn template() -> &'static Path {
     TEMPLATE.get_or_init(|| {
         let version = workspace::output(&loader().display().to_string(), ["--version"]);
         workspace::kept_as_made("wine", &version, |folder| {
-            let made = wine(folder, None).args(["wineboot", "--init"]).stderr(Stdio::null()).status();
+            let mut command = Command::new(loader());
+            of_prefix(&mut command, folder);
+            let made = command.args(["wineboot", "--init"]).stderr(Stdio::null()).status();
             assert!(made.expect("wine starts").success(), "wine makes no prefix");
             let server = loader().with_file_name("wineserver");
             let ended = Command::new(server).env("WINEPREFIX", folder).arg("-w").status();
@@ -275,20 +323,36 @@ fn template() -> &'static Path {
     })
 }
 
-fn wine(prefix: &Path, network: Option<&str>) -> Command {
-    let mut command = match network {
-        Some(process) => netns::command_in(process, loader()),
-        None => Command::new(loader()),
-    };
+fn in_network(network: Option<&str>, program: &Path) -> Command {
+    match network {
+        Some(process) => netns::command_in(process, program),
+        None => Command::new(program),
+    }
+}
+
+fn of_prefix(command: &mut Command, prefix: &Path) {
     command
         .env("WINEPREFIX", prefix)
         .env("WINEDEBUG", "-all")
         .env("WINEARCH", "win64")
         // Wine has a program of this name, which does nothing, and would prefer it.
         .env("WINEDLLOVERRIDES", "dism.exe=n")
-        .env_remove("DISPLAY");
-    command.stdin(Stdio::null());
-    command
+        .env_remove("DISPLAY")
+        .stdin(Stdio::null());
+}
+
+/// The digits of a UUID in the order of the firmware's table, where the first three groups are little-endian.
+fn in_table(uuid: &str) -> String {
+    let turned = |group: &str| {
+        let pairs: Vec<_> = group.as_bytes().chunks(2).rev().collect();
+        String::from_utf8(pairs.concat()).expect("a UUID is ASCII")
+    };
+    let groups: Vec<_> = uuid.split('-').collect();
+    match groups[..] {
+        [a, b, c, d, e] => format!("{}{}{}{d}{e}", turned(a), turned(b), turned(c)),
+        // A machine without one.
+        _ => "0".repeat(32),
+    }
 }
 
 /// wine's loader for 64 bits, which packages keep in different places.

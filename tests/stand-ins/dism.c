@@ -1,5 +1,5 @@
 /* A DISM that only records how it was called, one line for each call in C:\dism\called. It ends with the code in
- * C:\dism\code if there is one; else as Windows does for a feature that needs a restart: with 3010 until
+ * C:\dism\code if there is one, after the seconds in C:\dism\seconds; else as Windows does for a feature that needs a restart: with 3010 until
  * C:\dism\enabled exists, which the test makes of C:\dism\pending when it restarts the machine. */
 #include <windows.h>
 #include <stdio.h>
@@ -10,6 +10,13 @@ int main(void) {
   if (file) {
     fprintf(file, "%s\n", GetCommandLineA());
     fclose(file);
+  }
+  file = fopen("C:\\dism\\seconds", "r");
+  if (file) {
+    int seconds = 0;
+    fscanf(file, "%d", &seconds);
+    fclose(file);
+    Sleep(seconds * 1000);
   }
   file = fopen("C:\\dism\\code", "r");
   if (file) {

@@ -57,8 +57,8 @@ enum Enabled {
 
 /// What this needs of Windows.
 trait Host {
-    /// Enables a feature, or finds it enabled.
-    fn enable(&mut self, feature: &str) -> Result<Enabled>;
+    /// Enables a feature, or finds it enabled. `tell` hears that it goes on.
+    fn enable(&mut self, feature: &str, tell: &dyn Fn(&str)) -> Result<Enabled>;
     /// Notes that this boot is to end with a restart.
     fn note_restart(&mut self) -> Result<()>;
     /// Whether this boot has that note.
@@ -82,8 +82,8 @@ struct Machine<'a>(&'a Root);
 
 #[cfg(windows)]
 impl Host for Machine<'_> {
-    fn enable(&mut self, feature: &str) -> Result<Enabled> {
-        answer(feature, &optional_features::enable(self.0, feature)?)
+    fn enable(&mut self, feature: &str, tell: &dyn Fn(&str)) -> Result<Enabled> {
+        answer(feature, &optional_features::enable(self.0, feature, tell)?)
     }
 
     fn note_restart(&mut self) -> Result<()> {
@@ -114,7 +114,7 @@ fn enable(root: &Root, host: &mut dyn Host, tell: &dyn Fn(&str)) -> Result<Next>
     let mut waiting = Vec::new();
     for feature in &features {
         tell(&format!("enabling Windows' feature {feature}: this may take minutes"));
-        if host.enable(feature)? == Enabled::AfterRestart {
+        if host.enable(feature, tell)? == Enabled::AfterRestart {
             waiting.push(feature.as_str());
         }
     }

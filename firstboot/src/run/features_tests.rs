@@ -39,7 +39,7 @@ impl Played {
 }
 
 impl Host for Played {
-    fn enable(&mut self, feature: &str) -> Result<Enabled> {
+    fn enable(&mut self, feature: &str, _: &dyn Fn(&str)) -> Result<Enabled> {
         self.call(feature)?;
         if self.enabled.iter().any(|enabled| enabled == feature) {
             return Ok(Enabled::Now);

@@ -14,3 +14,4 @@ pub mod process;
 pub(crate) mod runtime_socket;
 pub mod services;
 pub mod system;
+pub(crate) mod vmware_tools;

@@ -5,11 +5,17 @@
 //!
 //! A call is one instruction with a command in `cx`. A message is sent in steps of four bytes; the faster
 //! transfer of whole strings is not used, because the messages are short. On x86-64 only.
+//!
+//! On Windows a program of VMware Tools sends the same commands where the port does not answer.
 
 use zeroize::Zeroizing;
 
 use crate::document::LIMIT;
 use crate::error::{ErrorKind, Failure, Result};
+#[cfg(target_arch = "x86_64")]
+use crate::host::firmware;
+use crate::host::root::Root;
+use crate::host::vmware_tools::{self, Tools};
 
 #[cfg(target_arch = "x86_64")]
 mod port;
@@ -59,6 +65,18 @@ pub trait Port {
     fn call(&mut self, registers: Registers) -> Registers;
 }
 
+/// A way to the host.
+pub trait Channel {
+    /// Sends one command and returns the answer: `1 ` and the value, or `0 ` and why there is none.
+    fn ask(&mut self, command: &str) -> Result<Zeroizing<Vec<u8>>>;
+}
+
+impl<P: Port> Channel for P {
+    fn ask(&mut self, command: &str) -> Result<Zeroizing<Vec<u8>>> {
+        exchange(self, command.as_bytes())
+    }
+}
+
 /// Whether the hypervisor is VMware's, by the processor's CPUID.
 pub fn is_here() -> bool {
     #[cfg(target_arch = "x86_64")]
@@ -67,17 +85,28 @@ pub fn is_here() -> bool {
     return false;
 }
 
-/// The port of this machine; none if its hypervisor is another one or does not answer.
-pub fn open() -> Option<Box<dyn Port>> {
+/// This machine's way to its host; none if its hypervisor is another one or does not answer.
+pub fn open(root: &Root) -> Option<Box<dyn Channel>> {
+    if !root.is_machine() {
+        return None;
+    }
     #[cfg(target_arch = "x86_64")]
-    return port::open().map(|port| Box::new(port) as Box<dyn Port>);
-    #[cfg(not(target_arch = "x86_64"))]
-    return None;
+    if let Some(port) = port::open(is_in_firmware(root)) {
+        return Some(Box::new(port));
+    }
+    vmware_tools::tools(root).map(|tools| Box::new(tools) as Box<dyn Channel>)
+}
+
+/// Whether the firmware names VMware as the machine's vendor.
+#[cfg(target_arch = "x86_64")]
+fn is_in_firmware(root: &Root) -> bool {
+    firmware::text(root, "sys_vendor").is_some_and(|vendor| vendor.starts_with("VMware"))
 }
 
 /// The value of a key; none if it has none or an empty one.
-pub fn get(port: &mut dyn Port, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-    let answer = exchange(port, format!("info-get {key}").as_bytes())
+pub fn get(channel: &mut dyn Channel, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+    let answer = channel
+        .ask(&format!("info-get {key}"))
         .map_err(|failure| failure.doing(format!("reading {key}")))?;
     Ok(value(&answer)
         .filter(|value| !value.is_empty())
@@ -85,9 +114,9 @@ pub fn get(port: &mut dyn Port, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>>
 }
 
 /// Sets the value of a key. Keys cannot be removed.
-pub fn set(port: &mut dyn Port, key: &str, text: &str) -> Result<()> {
+pub fn set(channel: &mut dyn Channel, key: &str, text: &str) -> Result<()> {
     let doing = |failure: Failure| failure.doing(format!("overwriting {key}"));
-    let answer = exchange(port, format!("info-set {key} {text}").as_bytes()).map_err(doing)?;
+    let answer = channel.ask(&format!("info-set {key} {text}")).map_err(doing)?;
     let refused = || {
         doing(
             failed("the host refuses")
@@ -104,8 +133,14 @@ pub fn value(answer: &[u8]) -> Option<&[u8]> {
     Some(value.strip_suffix(b"\0").unwrap_or(value))
 }
 
-/// A channel that the host opened.
-struct Channel<'a> {
+impl Channel for Tools {
+    fn ask(&mut self, command: &str) -> Result<Zeroizing<Vec<u8>>> {
+        Self::ask(self, command)
+    }
+}
+
+/// A conversation by the port, which the host opened.
+struct Conversation<'a> {
     port: &'a mut dyn Port,
     number: u32,
     cookies: (u32, u32),
@@ -128,13 +163,14 @@ fn exchange(port: &mut dyn Port, command: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
     if opened.cx >> 16 & SUCCESS == 0 {
         return Err(failed("it does not open"));
     }
-    let mut channel = Channel { port, number: opened.dx & 0xffff_0000, cookies: (opened.si, opened.di) };
-    let answer = channel.send(command).and_then(|()| channel.receive());
-    channel.call(Step::Close, 0);
+    let mut conversation =
+        Conversation { port, number: opened.dx & 0xffff_0000, cookies: (opened.si, opened.di) };
+    let answer = conversation.send(command).and_then(|()| conversation.receive());
+    conversation.call(Step::Close, 0);
     answer
 }
 
-impl Channel<'_> {
+impl Conversation<'_> {
     fn call(&mut self, step: Step, bx: u32) -> Registers {
         let (si, di) = self.cookies;
         self.port.call(Registers {

@@ -23,8 +23,11 @@ pub(super) fn is_vmware() -> bool {
     first.ecx >> 31 == 1 && words.concat() == b"VMwareVMware"
 }
 
-pub(super) fn open() -> Option<Backdoor> {
-    (is_vmware() && process::may_use_ports(answers)).then_some(Backdoor).filter(|_| answers())
+/// `is_vmware_machine`: whether something else than the processor says that this is VMware, which can be set
+/// not to name itself there (`hypervisor.cpuid.v0`).
+pub(super) fn open(is_vmware_machine: bool) -> Option<Backdoor> {
+    let may_try = is_vmware() || is_vmware_machine;
+    (may_try && process::may_use_ports(answers)).then_some(Backdoor).filter(|_| answers())
 }
 
 fn answers() -> bool {

@@ -167,5 +167,5 @@ fn answers_are_read() {
 
 #[test]
 fn there_is_no_port_where_the_processor_names_another_hypervisor() {
-    assert_eq!(open().is_some(), is_here());
+    assert_eq!(open(&Root::default()).is_some(), is_here());
 }

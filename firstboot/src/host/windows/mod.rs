@@ -16,3 +16,4 @@ pub(crate) mod runtime_socket;
 pub mod service_process;
 pub mod services;
 pub mod system;
+pub(crate) mod vmware_tools;

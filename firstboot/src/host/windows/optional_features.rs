@@ -16,11 +16,19 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 const THIS_BOOT: &str = r"SOFTWARE\KilnThisBoot";
 
 /// Has DISM enable a feature. Its exit code says what it did, which no language changes; its texts are asked
-/// for in English, for the operator.
-pub(crate) fn enable(root: &Root, feature: &str) -> Result<Output> {
+/// for in English, for the operator. `tell` hears now and then that it goes on: its own percents come all at
+/// once where its output is no console.
+pub(crate) fn enable(root: &Root, feature: &str, tell: &dyn Fn(&str)) -> Result<Output> {
     let (program, name) = (root.path(paths::DISM), format!("/FeatureName:{feature}"));
     let words = ["/English", "/Online", "/Enable-Feature", name.as_str(), "/All", "/NoRestart"];
-    command::run(&program.to_string_lossy(), &words, LIMIT)
+    let still = |elapsed: Duration| {
+        let (minutes, seconds) = (elapsed.as_secs() / 60, elapsed.as_secs() % 60);
+        let most = LIMIT.as_secs() / 60;
+        tell(&format!(
+            "still enabling {feature}: DISM has run for {minutes} min {seconds} s, and may for {most} min"
+        ));
+    };
+    command::run_with_news(&program.to_string_lossy(), &words, LIMIT, &still)
 }
 
 /// Notes that this boot is to end with a restart.

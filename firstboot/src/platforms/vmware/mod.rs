@@ -25,7 +25,8 @@ use crate::evidence::disks::Disk;
 use crate::evidence::{Evidence, Field, Sign, Strength};
 use crate::facts::Facts;
 use crate::host::root::Root;
-use crate::host::vmware::{self, Port};
+use crate::host::vmware::{self, Channel};
+use crate::host::vmware_tools::ABSENT;
 use crate::instance_data::InstanceData;
 use crate::platforms::format::{disk, ovf};
 
@@ -60,44 +61,41 @@ fn processor(evidence: &Evidence) -> Option<String> {
         .then(|| "the processor names VMware as its hypervisor".to_owned())
 }
 
-fn port(root: &Root) -> Option<Box<dyn Port>> {
-    if root.is_machine() { vmware::open() } else { None }
-}
-
 fn read(context: &mut ReadContext) -> Result<PlatformData> {
-    let mut port = port(context.root());
-    if port.is_none() {
-        context.notice("VMware's channel to the host does not answer: guestinfo is not read");
-    }
-    let mut data = match port.as_deref_mut() {
-        Some(port) => guestinfo(port, &mut context.notices)?,
-        None => PlatformData::default(),
+    let mut data = match vmware::open(context.root()).as_deref_mut() {
+        Some(channel) => guestinfo(channel, &mut context.notices)?,
+        None => {
+            context.notice(format!(
+                "VMware's channel to the host does not answer{ABSENT}: guestinfo is not read"
+            ));
+            PlatformData::default()
+        }
     };
     discs(context, &mut data)?;
     firmware(context.evidence, &mut data.facts);
     Ok(data)
 }
 
-fn guestinfo(port: &mut dyn Port, notices: &mut Vec<String>) -> Result<PlatformData> {
+fn guestinfo(channel: &mut dyn Channel, notices: &mut Vec<String>) -> Result<PlatformData> {
     let mut data = PlatformData::default();
-    if let Some((value, is_packed)) = decoded(port, METADATA)? {
+    if let Some((value, is_packed)) = decoded(channel, METADATA)? {
         let value = if is_packed { unpack(value.bytes())? } else { value };
         let document = nocloud::facts(value.bytes(), METADATA, &mut data.facts)?;
         data.instance_data = InstanceData::new("vmware", document);
     }
     for key in USER_DATA {
         if data.user_data.is_none() {
-            data.user_data = decoded(port, key)?.and_then(|(document, _)| UserData::new(document, key));
+            data.user_data = decoded(channel, key)?.and_then(|(document, _)| UserData::new(document, key));
         }
     }
-    if let Some(bytes) = vmware::get(port, ENVIRONMENT)? {
+    if let Some(bytes) = vmware::get(channel, ENVIRONMENT)? {
         let environment = ovf::parse(&bytes, ENVIRONMENT)?;
         environment.add(ENVIRONMENT, &mut data.facts);
         data.user_data = data
             .user_data
             .or(environment.user_data.and_then(|document| UserData::new(document, ENVIRONMENT)));
     }
-    if decoded(port, VENDOR_DATA)?.is_some() {
+    if decoded(channel, VENDOR_DATA)?.is_some() {
         notices.push(format!("{VENDOR_DATA} is there, and is not used"));
     }
     Ok(data)
@@ -105,9 +103,9 @@ fn guestinfo(port: &mut dyn Port, notices: &mut Vec<String>) -> Result<PlatformD
 
 /// The value of a key, decoded but not unpacked, and whether it is packed. None when there is none, or an
 /// overwritten one.
-fn decoded(port: &mut dyn Port, key: &str) -> Result<Option<(Document, bool)>> {
-    let Some(value) = vmware::get(port, key)? else { return Ok(None) };
-    let encoding = vmware::get(port, &format!("{key}.encoding"))?.unwrap_or_default();
+fn decoded(channel: &mut dyn Channel, key: &str) -> Result<Option<(Document, bool)>> {
+    let Some(value) = vmware::get(channel, key)? else { return Ok(None) };
+    let encoding = vmware::get(channel, &format!("{key}.encoding"))?.unwrap_or_default();
     let (document, is_packed) = decode(value, &encoding).map_err(|failure| failure.doing(key))?;
     let is_left = !document.is_blank() && !OVERWRITTEN.contains(&document.bytes().trim_ascii());
     Ok(is_left.then_some((document, is_packed)))
@@ -118,12 +116,14 @@ fn decode(value: Zeroizing<Vec<u8>>, encoding: &[u8]) -> Result<(Document, bool)
     let wrong = |why: &str| Failure::new(ErrorKind::Source, why);
     let encoding = String::from_utf8_lossy(encoding).trim().to_ascii_lowercase();
     let is_packed = match encoding.as_str() {
-        "" => return Document::new(value).map(|document| (document, false)).ok_or_else(|| wrong("too long")),
+        "" | "plaintext" => {
+            return Document::new(value).map(|document| (document, false)).ok_or_else(|| wrong("too long"));
+        }
         "base64" | "b64" => false,
         "gzip+base64" | "gz+b64" => true,
         _ => {
             return Err(wrong("its encoding is not known")
-                .help("known are base64, b64, gzip+base64, gz+b64, and none"));
+                .help("known are base64, b64, gzip+base64, gz+b64, plaintext, and none"));
         }
     };
     Document::from_base64(&value)
@@ -197,25 +197,25 @@ fn uuid_of_serial(serial: &str) -> Option<String> {
 }
 
 fn scrub(root: &Root) -> Result<Option<String>> {
-    port(root).map_or(Ok(None), |mut port| overwrite(port.as_mut()))
+    vmware::open(root).map_or(Ok(None), |mut channel| overwrite(channel.as_mut()))
 }
 
 /// Keys cannot be removed, so they get an empty value.
-fn overwrite(port: &mut dyn Port) -> Result<Option<String>> {
+fn overwrite(channel: &mut dyn Channel) -> Result<Option<String>> {
     let mut done = Vec::new();
     for key in USER_DATA.into_iter().chain([VENDOR_DATA]) {
-        let is_left = decoded(port, key).map_or(true, |value| value.is_some());
+        let is_left = decoded(channel, key).map_or(true, |value| value.is_some());
         if is_left {
-            vmware::set(port, key, NOTHING)?;
-            vmware::set(port, &format!("{key}.encoding"), "base64")?;
+            vmware::set(channel, key, NOTHING)?;
+            vmware::set(channel, &format!("{key}.encoding"), "base64")?;
             done.push(key);
         }
     }
-    let environment = vmware::get(port, ENVIRONMENT)?;
+    let environment = vmware::get(channel, ENVIRONMENT)?;
     if environment
         .is_some_and(|bytes| ovf::parse(&bytes, ENVIRONMENT).map_or(true, |found| found.user_data.is_some()))
     {
-        vmware::set(port, ENVIRONMENT, ovf::EMPTY)?;
+        vmware::set(channel, ENVIRONMENT, ovf::EMPTY)?;
         done.push(ENVIRONMENT);
     }
     Ok((!done.is_empty()).then(|| format!("overwrote {}", done.join(", "))))

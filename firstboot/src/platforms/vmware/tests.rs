@@ -34,6 +34,7 @@ fn user_data_of_a_played_host_is_read_in_every_encoding() {
     let (plain, gzip) = (STANDARD.encode("config"), packed("config"));
     for (value, encoding, expected) in [
         ("config", "", &b"config"[..]),
+        ("config", "plaintext", b"config"),
         (&plain, "base64", b"config"),
         (&plain, "B64", b"config"),
         (&gzip, "gzip+base64", b"\x1f\x8b"),
