@@ -71,6 +71,8 @@ mod linux {
 /// The same names on Windows.
 #[cfg(windows)]
 mod windows {
+    /// What belongs to the agent.
+    pub const AGENT_FOLDER: &str = "/ProgramData/firstboot";
     /// The node config of an image.
     pub const CONFIG: &str = "/ProgramData/firstboot/config.yaml";
     /// Fields of the kubelet's configuration that the image proposes.

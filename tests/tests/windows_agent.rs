@@ -8,6 +8,7 @@ mod drives;
 #[path = "windows_agent/firmware.rs"]
 mod firmware;
 
+use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Command;
 
@@ -17,6 +18,7 @@ use kiln_tests::simulated::{self, Machine};
 use kiln_tests::wine::{Said, Windows};
 use kiln_tests::{kiln, workspace};
 use serde_json::Value;
+use testkit::not_run;
 
 /// The limit on the size of the agent, in bytes.
 const LARGEST: u64 = 5_000_000;
@@ -264,4 +266,37 @@ fn the_metadata_of_every_cloud_with_windows_is_read_as_on_linux() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Another user than the test's, by number; wine tells no more of owners.
+const STRANGER: u32 = 12_345;
+
+#[test]
+fn what_another_user_made_in_the_agents_folders_is_refused_by_name() {
+    if !workspace::is_root() {
+        not_run("what_another_user_made_in_the_agents_folders_is_refused_by_name", "it needs root");
+        return;
+    }
+    for (stranger, named) in [
+        ("/ProgramData/firstboot/config.yaml", "config.yaml is not trusted: it belongs to S-1-5-7"),
+        ("/ProgramData/firstboot/state/journal.json", "journal.json is not trusted: it belongs to S-1-5-7"),
+        ("/ProgramData/firstboot/boot", "boot is not trusted: it belongs to S-1-5-7"),
+        ("/ProgramData/firstboot", " is not trusted: S-1-5-7 made the folder that it is in"),
+    ] {
+        let machine = with_features(&[]);
+        machine.write("/ProgramData/firstboot/state/journal.json", "{}");
+        std::fs::create_dir_all(machine.path("/ProgramData/firstboot/boot")).unwrap();
+        chown(machine.path(stranger), Some(STRANGER), None).expect("root may give files away");
+        let verdict = agent::verdict(&machine.run(&["run"]).text);
+        assert_eq!(verdict["class"], "host", "{stranger}: {verdict}");
+        assert!(verdict["message"].as_str().unwrap().contains(named), "{stranger}: {verdict}");
+        assert!(!machine.path("/ProgramData/firstboot/boot/status.json").exists(), "{stranger}");
+    }
+    // An empty folder is taken over.
+    let machine = Windows::new();
+    let folder = machine.path("/ProgramData/firstboot");
+    std::fs::create_dir_all(&folder).expect("the folder is the test's");
+    chown(&folder, Some(STRANGER), None).expect("root may give files away");
+    assert_eq!(agent::verdict(&machine.run(&["run"]).text)["outcome"], "no-config");
+    assert!(folder.join("boot/status.json").exists());
 }

@@ -13,7 +13,7 @@ use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::host::root::Root;
 use crate::host::service_process::{self, NAME};
 use crate::host::services::{Definition, Services, Start};
-use crate::host::{event_log, process};
+use crate::host::{event_log, own_folders, process};
 use crate::paths;
 use crate::run::{self, Console, Session};
 use crate::status::{self, Outcome};
@@ -55,6 +55,11 @@ fn remove() -> Result<()> {
 /// One run. The code is 0 where starting again cannot help, so that the manager does not try.
 fn work() -> u8 {
     let root = Root::default();
+    if let Err(failure) = own_folders::secure(&root) {
+        // The status there may be anybody's, so the event is what is known here.
+        event_log::say(&format!("firstboot: {failure}"), true);
+        return 0;
+    }
     process::log_to(&root.entry(paths::SERVICE_LOG));
     let ended = run::run(&Session::new(&root, Console { json: false }));
     if let Ok(Some(status)) = status::read(&root) {

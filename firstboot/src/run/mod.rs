@@ -36,15 +36,18 @@ use crate::config::flags::JoinFlags;
 use crate::config::model::{NodeConfig, OnFailure};
 use crate::error::{ErrorKind, Result};
 use crate::facts::Facts;
+use crate::host::own_folders;
 use crate::metadata::Metadata;
 use crate::report::{self, ReportTarget};
 use crate::status::{Outcome, Progress};
 
 /// Finds the node config of this machine and joins with it: `firstboot run`, which the image's unit runs.
 pub fn run(session: &Session) -> Result<()> {
-    let mut progress = Progress::begin(session.root);
+    let secured = own_folders::secure(session.root);
+    let mut progress =
+        if secured.is_ok() { Progress::begin(session.root) } else { Progress::unpublished(session.root) };
     let mut summary = RunSummary::default();
-    let ended = attempt(session, &mut progress, &mut summary);
+    let ended = secured.and_then(|()| attempt(session, &mut progress, &mut summary));
     let concluded = conclude(session, ended, &mut progress);
     let RunSummary { on_failure, report, facts } = summary;
     report::send(session.root, report.as_deref(), &facts, &mut progress, &|line| session.print(line));
@@ -59,6 +62,7 @@ pub fn join_by_hand(session: &Session, flags: &JoinFlags) -> Result<()> {
     let (metadata, resolved) = node_config::by_hand(session, flags)?;
     let is_dry_run = resolved.config.join.dry_run;
     if !is_dry_run {
+        own_folders::secure(session.root)?;
         node_config::publish(session, &metadata);
     }
     let mut progress =

@@ -9,6 +9,7 @@ pub mod media;
 pub mod metadata_guard;
 pub mod mounts;
 pub mod notify;
+pub(crate) mod own_folders;
 pub mod pools;
 pub mod process;
 pub(crate) mod runtime_socket;

@@ -9,6 +9,7 @@ pub mod metadata_guard;
 pub mod mounts;
 pub mod notify;
 pub(crate) mod optional_features;
+pub(crate) mod own_folders;
 pub mod pools;
 pub mod process;
 pub mod registry;

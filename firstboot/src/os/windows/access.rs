@@ -34,7 +34,7 @@ const PRIVATE_FILE: &str = "D:P(A;;FA;;;SY)(A;;FA;;;BA)";
 /// The same, and Users may read.
 const PUBLIC_FILE: &str = "D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FR;;;BU)";
 const PRIVATE_FOLDER: &str = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)";
-const PUBLIC_FOLDER: &str = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)";
+pub(super) const PUBLIC_FOLDER: &str = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)";
 
 /// Makes a new file that nobody else can open before it is closed.
 pub fn create(path: &Path, mode: u32) -> io::Result<File> {
@@ -103,7 +103,7 @@ fn is_private(mode: u32) -> bool {
 
 /// Gives an open file or folder this access list.
 #[allow(unsafe_code)] // calls of the system that std does not offer
-fn restrict(file: &File, list: &str) -> io::Result<()> {
+pub(super) fn restrict(file: &File, list: &str) -> io::Result<()> {
     let text = wide(list);
     let mut descriptor: PSECURITY_DESCRIPTOR = null_mut();
     // SAFETY: the text ends with a NUL, and the pointer receives memory that is freed below.

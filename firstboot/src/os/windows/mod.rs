@@ -2,6 +2,7 @@
 
 mod access;
 mod adapters;
+mod ownership;
 pub(crate) mod wide;
 
 use std::fs::{File, Metadata, OpenOptions};
@@ -17,6 +18,7 @@ use windows_sys::Win32::Storage::FileSystem::{FILE_FLAG_OPEN_REPARSE_POINT, GetD
 
 pub use self::access::*;
 pub use self::adapters::*;
+pub use self::ownership::*;
 use self::wide::wide;
 use super::{Owner, Space};
 
