@@ -30,11 +30,6 @@ static void WINAPI work(DWORD count, LPSTR *words) {
   struct sockaddr_in address = {0};
   char request[4096];
   WSADATA about;
-  FILE *log = fopen("C:\\var\\log\\" NAME "\\started", "a");
-  if (log) {
-    fprintf(log, "%s\n", GetCommandLineA());
-    fclose(log);
-  }
   reports = RegisterServiceCtrlHandlerExA(NAME, control, NULL);
   WSAStartup(MAKEWORD(2, 2), &about);
   SOCKET listener = socket(AF_INET, SOCK_STREAM, 0);
@@ -44,6 +39,12 @@ static void WINAPI work(DWORD count, LPSTR *words) {
   bind(listener, (struct sockaddr *)&address, sizeof address);
   listen(listener, 8);
   report(SERVICE_RUNNING);
+  /* Who reads this may stop the service at once, which one that does not run yet refuses. */
+  FILE *log = fopen("C:\\var\\log\\" NAME "\\started", "a");
+  if (log) {
+    fprintf(log, "%s\n", GetCommandLineA());
+    fclose(log);
+  }
   for (;;) {
     SOCKET caller = accept(listener, NULL, NULL);
     recv(caller, request, sizeof request, 0);
