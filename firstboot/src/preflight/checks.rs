@@ -27,6 +27,11 @@ const fn check(
     Check { name: Name::Is(name), part_of: None, stage, levels, look }
 }
 
+/// A check of what Windows does not have.
+const fn on_linux(check: Check) -> Check {
+    if cfg!(windows) { Check { levels: &[(0, Off)], ..check } } else { check }
+}
+
 const fn part_of(whole: &'static str, check: Check) -> Check {
     Check { part_of: Some(whole), ..check }
 }
@@ -40,76 +45,75 @@ const fn named(
     Check { name: Name::Of(name), part_of: None, stage, levels, look }
 }
 
-/// All checks. On Windows those that mean something there.
+/// All checks.
 pub const CHECKS: &[Check] = &[
     // kubeadm's checks.
     check(PRIVILEGED, Machine, ERROR, system::privileged),
-    #[cfg(not(windows))]
-    check("DirAvailable--etc-kubernetes-manifests", Machine, &[(0, Error), (23, Off)], files::manifests),
+    on_linux(check(
+        "DirAvailable--etc-kubernetes-manifests",
+        Machine,
+        &[(0, Error), (23, Off)],
+        files::manifests,
+    )),
     check("FileAvailable--etc-kubernetes-kubelet.conf", Machine, ERROR, files::kubelet_conf),
     check("FileAvailable--etc-kubernetes-bootstrap-kubelet.conf", Machine, ERROR, files::bootstrap_conf),
     check("CRI", Cluster, ERROR, runtime::answers),
     check("ContainerRuntimeVersion", Cluster, &[(35, Warning), (37, Error)], runtime::implements_config),
-    #[cfg(not(windows))]
-    check("Service-Docker", Machine, &[(0, Warning), (24, Off)], runtime::docker_service),
-    #[cfg(not(windows))]
-    check("IsDockerSystemdCheck", Machine, &[(0, Warning), (22, Off)], runtime::docker_driver),
-    #[cfg(not(windows))]
-    check("FileExisting-crictl", Machine, &[(0, Error), (31, Warning), (32, Off)], |context| {
+    on_linux(check("Service-Docker", Machine, &[(0, Warning), (24, Off)], runtime::docker_service)),
+    on_linux(check("IsDockerSystemdCheck", Machine, &[(0, Warning), (22, Off)], runtime::docker_driver)),
+    on_linux(check("FileExisting-crictl", Machine, &[(0, Error), (31, Warning), (32, Off)], |context| {
         files::program(context, "crictl")
-    }),
-    #[cfg(not(windows))]
-    check(
+    })),
+    on_linux(check(
         "FileContent--proc-sys-net-bridge-bridge-nf-call-iptables",
         Machine,
         &[(0, Error), (30, Off)],
         network::bridge_iptables,
-    ),
-    #[cfg(not(windows))]
-    check(
+    )),
+    on_linux(check(
         "FileContent--proc-sys-net-bridge-bridge-nf-call-ip6tables",
         Machine,
         &[(0, Error), (30, Off)],
         network::bridge_ip6tables,
-    ),
-    #[cfg(not(windows))]
-    check("FileContent--proc-sys-net-ipv4-ip_forward", Machine, ERROR, network::forwarding),
-    #[cfg(not(windows))]
-    check("FileContent--proc-sys-net-ipv6-conf-default-forwarding", Machine, ERROR, network::forwarding6),
-    #[cfg(not(windows))]
-    check("Swap", Machine, &[(0, Error), (23, Warning)], system::swap),
-    #[cfg(not(windows))]
-    check("FileExisting-conntrack", Machine, &[(0, Error), (32, Off)], |context| {
+    )),
+    on_linux(check("FileContent--proc-sys-net-ipv4-ip_forward", Machine, ERROR, network::forwarding)),
+    on_linux(check(
+        "FileContent--proc-sys-net-ipv6-conf-default-forwarding",
+        Machine,
+        ERROR,
+        network::forwarding6,
+    )),
+    on_linux(check("Swap", Machine, &[(0, Error), (23, Warning)], system::swap)),
+    on_linux(check("FileExisting-conntrack", Machine, &[(0, Error), (32, Off)], |context| {
         files::program(context, "conntrack")
-    }),
-    #[cfg(not(windows))]
-    check("FileExisting-ip", Machine, ERROR_UNTIL_1_33, |context| files::program(context, "ip")),
-    #[cfg(not(windows))]
-    check("FileExisting-iptables", Machine, ERROR_UNTIL_1_33, |context| files::program(context, "iptables")),
-    #[cfg(not(windows))]
-    check("FileExisting-mount", Machine, ERROR, |context| files::program(context, "mount")),
-    #[cfg(not(windows))]
-    check("FileExisting-nsenter", Machine, ERROR_UNTIL_1_33, |context| files::program(context, "nsenter")),
-    #[cfg(not(windows))]
-    check("FileExisting-ebtables", Machine, WARNING_UNTIL_1_32, |context| {
+    })),
+    on_linux(check("FileExisting-ip", Machine, ERROR_UNTIL_1_33, |context| files::program(context, "ip"))),
+    on_linux(check("FileExisting-iptables", Machine, ERROR_UNTIL_1_33, |context| {
+        files::program(context, "iptables")
+    })),
+    on_linux(check("FileExisting-mount", Machine, ERROR, |context| files::program(context, "mount"))),
+    on_linux(check("FileExisting-nsenter", Machine, ERROR_UNTIL_1_33, |context| {
+        files::program(context, "nsenter")
+    })),
+    on_linux(check("FileExisting-ebtables", Machine, WARNING_UNTIL_1_32, |context| {
         files::program(context, "ebtables")
-    }),
-    #[cfg(not(windows))]
-    check("FileExisting-ethtool", Machine, WARNING_UNTIL_1_33, |context| files::program(context, "ethtool")),
-    #[cfg(not(windows))]
-    check("FileExisting-socat", Machine, WARNING_UNTIL_1_32, |context| files::program(context, "socat")),
-    #[cfg(not(windows))]
-    check("FileExisting-tc", Machine, WARNING_UNTIL_1_33, |context| files::program(context, "tc")),
-    #[cfg(not(windows))]
-    check("FileExisting-touch", Machine, WARNING_UNTIL_1_33, |context| files::program(context, "touch")),
-    #[cfg(not(windows))]
-    check("FileExisting-losetup", Machine, &[(33, Warning)], |context| files::program(context, "losetup")),
-    #[cfg(not(windows))]
-    check("FileExisting-cp", Machine, &[(33, Error)], |context| files::program(context, "cp")),
-    #[cfg(not(windows))]
-    check("SystemVerification", Machine, ERROR, system::verification),
-    #[cfg(not(windows))]
-    check("Hostname", Machine, WARNING, network::node_name_resolves),
+    })),
+    on_linux(check("FileExisting-ethtool", Machine, WARNING_UNTIL_1_33, |context| {
+        files::program(context, "ethtool")
+    })),
+    on_linux(check("FileExisting-socat", Machine, WARNING_UNTIL_1_32, |context| {
+        files::program(context, "socat")
+    })),
+    on_linux(check("FileExisting-tc", Machine, WARNING_UNTIL_1_33, |context| files::program(context, "tc"))),
+    on_linux(check("FileExisting-touch", Machine, WARNING_UNTIL_1_33, |context| {
+        files::program(context, "touch")
+    })),
+    on_linux(check("FileExisting-losetup", Machine, &[(33, Warning)], |context| {
+        files::program(context, "losetup")
+    })),
+    on_linux(check("FileExisting-cp", Machine, &[(33, Error)], |context| files::program(context, "cp"))),
+    on_linux(check("SystemVerification", Machine, ERROR, system::verification)),
+    on_linux(check("Hostname", Machine, WARNING, network::node_name_resolves)),
     check("KubeletVersion", Machine, ERROR, system::kubelet_version),
     check("Service-Kubelet", Cluster, WARNING, system::kubelet_service),
     check("Port-10250", Machine, ERROR, network::kubelet_port),
@@ -119,33 +123,23 @@ pub const CHECKS: &[Check] = &[
     check("NodeName", Machine, ERROR, node::name),
     check("ProductUUID", Machine, WARNING, node::product_uuid),
     check("WritableFolders", Machine, ERROR, files::writable),
-    #[cfg(not(windows))]
-    check("DiskSpace", Machine, ERROR, node::disk_space),
-    #[cfg(not(windows))]
-    check("CNIPlugins", Machine, WARNING, node::cni_plugins),
+    on_linux(check("DiskSpace", Machine, ERROR, node::disk_space)),
+    on_linux(check("CNIPlugins", Machine, WARNING, node::cni_plugins)),
     check("NodeAddress", Cluster, WARNING, network::node_address),
     check("DefaultRoute", Cluster, WARNING, network::default_route),
-    #[cfg(not(windows))]
-    check("MountPropagation", Machine, WARNING, node::mount_propagation),
-    #[cfg(not(windows))]
-    check("SELinux", Machine, WARNING, node::selinux),
-    #[cfg(not(windows))]
-    check("DockerVersion", Machine, &[(0, Warning), (24, Off)], runtime::docker_version),
-    #[cfg(not(windows))]
-    check("VolumePluginFolder", Machine, WARNING, files::volume_plugins),
+    on_linux(check("MountPropagation", Machine, WARNING, node::mount_propagation)),
+    on_linux(check("SELinux", Machine, WARNING, node::selinux)),
+    on_linux(check("DockerVersion", Machine, &[(0, Warning), (24, Off)], runtime::docker_version)),
+    on_linux(check("VolumePluginFolder", Machine, WARNING, files::volume_plugins)),
     // The agent's own checks once the cluster is known.
     check("ClockSkew", Cluster, ERROR, cluster::clock),
     part_of("KubeletVersion", check("VersionSkew", Cluster, ERROR, cluster::version)),
-    #[cfg(not(windows))]
-    check("CgroupDriver", Cluster, ERROR, cluster::cgroup_driver),
-    #[cfg(not(windows))]
-    part_of(
+    on_linux(check("CgroupDriver", Cluster, ERROR, cluster::cgroup_driver)),
+    on_linux(part_of(
         "SystemVerification",
         check("CgroupV1", Cluster, &[(31, Warning), (35, Error)], cluster::cgroup_v1),
-    ),
-    #[cfg(not(windows))]
-    part_of("Swap", check("KubeletSwap", Cluster, ERROR, cluster::kubelet_swap)),
-    #[cfg(not(windows))]
-    check("ResolvConf", Cluster, WARNING, cluster::resolv_conf),
+    )),
+    on_linux(part_of("Swap", check("KubeletSwap", Cluster, ERROR, cluster::kubelet_swap))),
+    on_linux(check("ResolvConf", Cluster, WARNING, cluster::resolv_conf)),
     check("NodeReadable", Cluster, WARNING, cluster::node_readable),
 ];

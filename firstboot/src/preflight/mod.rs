@@ -8,8 +8,6 @@
 //! the problems and how to fix them. It waits for nothing. The severity is kubeadm's for the kubelet's minor
 //! version.
 
-#![cfg_attr(windows, allow(dead_code, unused_imports, reason = "checks of Linux"))]
-
 pub mod checks;
 pub mod context;
 pub mod report;
