@@ -21,8 +21,13 @@ pub fn is_missed_in(said: &str) -> bool {
 
 /// Whether the file system that holds `path` is as good as full. One that cannot be asked is not.
 pub fn is_missed_at(path: &Path) -> bool {
-    statvfs(path)
-        .is_ok_and(|system| system.blocks_available().saturating_mul(system.fragment_size()) < MARGIN)
+    free(path).is_some_and(|free| free < MARGIN)
+}
+
+/// How many bytes the file system that holds `path` has room for, if it can be asked.
+pub fn free(path: &Path) -> Option<u64> {
+    let system = statvfs(path).ok()?;
+    Some(system.blocks_available().saturating_mul(system.fragment_size()))
 }
 
 #[cfg(test)]

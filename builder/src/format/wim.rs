@@ -102,7 +102,7 @@ impl Wim<'_> {
     fn refused(&self, said: &str) -> Error {
         let lines: Vec<&str> = said
             .lines()
-            .map(|line| line.trim().trim_start_matches("[ERROR]").trim())
+            .map(|line| line.trim().trim_start_matches("[ERROR]").trim_start_matches("[WARNING]").trim())
             .take_while(|line| !line.starts_with("Note:"))
             .filter(|line| !line.is_empty() && !line.starts_with("ERROR: Exiting"))
             .collect();
@@ -259,6 +259,10 @@ impl Wim<'_> {
         let mut command = self.tool(0, "dir");
         command.arg(self.path).arg(index.to_string());
         let output = command.run(CLOCK_PACKAGE).map_err(|error| self.refused(error.message()))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if said.contains("[WARNING]") {
+            return Err(self.refused(&said));
+        }
         let text = String::from_utf8_lossy(&output.stdout);
         Ok(text.lines().map(|line| line.replace('/', "\\")).collect())
     }
@@ -278,12 +282,14 @@ impl Wim<'_> {
             .wait()
             .map_err(|error| Error::new(ErrorKind::Tool, format!("waiting for wimlib-imagex: {error}")))?;
         match entries.unwrap_or_else(|| Ok(Vec::new())) {
-            Ok(entries) if status.success() => Ok(entries),
             Err(why) => Err(Error::new(ErrorKind::Archive, format!("{}: {why}", self.title))
                 .help("take an intact image: wimlib-imagex dir --detailed lists it")),
-            Ok(_) => {
+            Ok(entries) => {
                 said.rewind().at("reading", "messages")?;
-                Err(self.refused(&process::tail(said)))
+                let said = process::tail(said);
+                // What it leaves out would be compared as if it were not there.
+                let is_whole = status.success() && !said.contains("[WARNING]");
+                is_whole.then_some(entries).ok_or_else(|| self.refused(&said))
             }
         }
     }

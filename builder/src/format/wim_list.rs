@@ -13,6 +13,8 @@ const MOST: usize = 8 << 20;
 
 const FOLDER: u32 = 0x10;
 const REPARSE_POINT: u32 = 0x400;
+/// Read-only, hidden, of the system, encrypted; how a volume stores a file is its own matter.
+const ATTRIBUTES: u32 = 0x4007;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +40,15 @@ pub struct Entry {
     pub sha1: Option<String>,
     /// A digest of its security descriptor, if it has one.
     pub rights: Option<Digest>,
+    /// What else tells two apart: attributes, of which [`ATTRIBUTES`] count, and the tag of a reparse point.
+    pub attributes: u32,
+    /// What kind of reparse point it is; 0 if it is none.
+    pub tag: u32,
     /// Other than 0 if it has several names (hard links): all of them have this number.
     pub link_group: u64,
 }
 
-/// All entries but the root.
+/// All entries; the root's path is empty.
 ///
 /// # Errors
 /// Why the list is none, in words.
@@ -58,12 +64,12 @@ pub fn read(mut text: impl BufRead) -> Result<Vec<Entry>, String> {
         if line.pop_if(|byte| *byte == b'\n').is_none() {
             return Err("a line of its list is too long".to_owned());
         }
-        take(&String::from_utf8_lossy(&line), &mut entries)?;
+        let line = std::str::from_utf8(&line).map_err(|_| "a name in its list is no Unicode".to_owned())?;
+        take(line, &mut entries)?;
         if entries.len() > MOST {
             return Err(format!("it has more than {MOST} files"));
         }
     }
-    entries.retain(|entry| !entry.path.is_empty());
     let mut paths = BTreeSet::new();
     match entries.iter().find(|entry| !paths.insert(entry.path.as_str())) {
         Some(twice) => Err(format!("{} is in its list twice", twice.path)),
@@ -95,12 +101,14 @@ fn take(line: &str, entries: &mut Vec<Entry>) -> Result<(), String> {
     match name {
         "Attributes" => {
             let attributes = number(value).map_err(|_| strange(line))? as u32;
+            entry.attributes = attributes & ATTRIBUTES;
             entry.kind = match attributes {
                 _ if attributes & REPARSE_POINT != 0 => Kind::Link,
                 _ if attributes & FOLDER != 0 => Kind::Folder,
                 _ => Kind::File,
             };
         }
+        "Reparse Tag" => entry.tag = number(value).map_err(|_| strange(line))? as u32,
         // Room that is left behind a descriptor is zeros.
         "Security Descriptor" => entry.rights = Some(Digest::of(value.trim_end_matches('0').as_bytes())),
         "Link Group ID" => entry.link_group = number(value).map_err(|_| strange(line))?,
@@ -122,7 +130,16 @@ fn strange(line: &str) -> String {
 }
 
 const fn empty(link_group: u64) -> Entry {
-    Entry { path: String::new(), kind: Kind::File, size: 0, sha1: None, rights: None, link_group }
+    Entry {
+        path: String::new(),
+        kind: Kind::File,
+        size: 0,
+        sha1: None,
+        rights: None,
+        attributes: 0,
+        tag: 0,
+        link_group,
+    }
 }
 
 #[cfg(test)]
@@ -140,7 +157,7 @@ mod tests {
     #[test]
     fn a_file_has_its_digest_and_its_streams_beside_it() {
         let entries = read(format!("{ROOT}{FILE}").as_bytes()).unwrap();
-        let [file, stream] = entries.as_slice() else { panic!("{entries:?}") };
+        let [_, file, stream] = entries.as_slice() else { panic!("{entries:?}") };
         assert_eq!(
             (file.path.as_str(), file.kind, file.size, file.link_group),
             (r"k\a b.txt", Kind::File, 3, 8)

@@ -324,12 +324,14 @@ fn lookalike_windows_starts_with_the_boot_manager_that_is_asked_for() {
     let output = kiln(here, &newer);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
-        !output.status.success() && said.contains(r"has no \Windows\Boot\EFI_EX\bootmgfw_EX.efi"),
+        !output.status.success() && said.contains(r"has no file \Windows\Boot\EFI_EX\bootmgfw_EX.efi"),
         "{said}"
     );
     for (path, text) in [
         ("EFI_EX/bootmgfw_EX.efi", "MZ newer manager"),
         ("EFI_EX/bootmgr_EX.efi", "MZ of the network"),
+        ("EFI_EX/boot_EX", "no ending"),
+        ("EFI_EX/other.efi", "no mark"),
         ("Fonts_EX/segoe_slboot_EX.ttf", "newer font"),
     ] {
         fs::write(here.join("file"), text).unwrap();
@@ -352,7 +354,33 @@ fn lookalike_windows_starts_with_the_boot_manager_that_is_asked_for() {
         assert_eq!(read("Microsoft/Boot/Fonts/segoe_slboot.ttf"), font);
         let names = run("mdir", &["-i", "esp", "-/", "-b", "::"], out);
         assert_eq!(names.contains("bootmgr.efi"), out.ends_with("newer"), "{names}");
-        assert!(!names.contains("_EX"), "{names}");
+        assert!(!names.contains("_EX") && !names.contains("other.efi"), "{names}");
+    }
+}
+
+#[test]
+fn lookalike_windows_whose_newer_boot_manager_is_unclear_is_refused() {
+    let test = "lookalike_windows_whose_newer_boot_manager_is_unclear_is_refused";
+    let Some(folder) = lookalike::folder(test) else { return };
+    let here = folder.path();
+    fs::create_dir(here.join("folder")).unwrap();
+    fs::write(here.join("file"), "MZ").unwrap();
+    for (added, says) in [
+        (&[("folder", "bootmgfw_EX.efi")][..], "has no file"),
+        (&[("file", "bootmgfw_EX.efi"), ("file", "bootmgfw_ex.EFI")], "has two files"),
+    ] {
+        let _ = fs::remove_file(here.join("win.lock"));
+        let _ = fs::remove_file(here.join("x.wim"));
+        lookalike::export(here);
+        for (what, name) in added {
+            let command = format!("add '{what}' '/Windows/Boot/EFI_EX/{name}'");
+            run("wimlib-imagex", &["update", "x.wim", "1", "--command", &command], here);
+        }
+        definition(here, "x.wim", "'raw'");
+        done(here, &["lock", "win.toml"]);
+        let output = kiln(here, &["build", "win.toml", "--set", "disk.boot-manager=\"2023\""]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(says), "{says}: {said}");
     }
 }
 

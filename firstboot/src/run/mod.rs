@@ -59,10 +59,12 @@ pub fn run(session: &Session) -> Result<()> {
 
 /// Joins with the node config that the flags name: `firstboot join`.
 pub fn join_by_hand(session: &Session, flags: &JoinFlags) -> Result<()> {
+    if flags.dry_run != Some(true) {
+        own_folders::secure(session.root)?;
+    }
     let (metadata, resolved) = node_config::by_hand(session, flags)?;
     let is_dry_run = resolved.config.join.dry_run;
     if !is_dry_run {
-        own_folders::secure(session.root)?;
         node_config::publish(session, &metadata);
     }
     let mut progress =

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use indicatif::DecimalBytes;
+
 use super::{HEAD, Spellings, choose, disk, hives};
 use crate::definition::windows::names::folded;
+use crate::disk_space;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::hive::Hive;
 use crate::format::ntfs;
@@ -99,12 +102,30 @@ impl Files {
         match &self.place {
             Place::Wim(file, index) => Wim { path: file, title: &self.title }.list(*index),
             Place::Volume(volume) => {
+                self.check_room()?;
                 let path = self.spool.join("all.wim");
                 let wim = Wim { path: &path, title: &self.title };
                 wim.capture_all(volume, &self.spool)?;
                 let entries = wim.list(1)?;
                 fs::remove_file(&path).at("removing", &path)?;
                 Ok(entries)
+            }
+        }
+    }
+
+    /// A small volume can have files of any length, if these are holes.
+    fn check_room(&self) -> Result<()> {
+        let size = self.sizes()?.iter().fold(0_u64, |sum, (_, size)| sum.saturating_add(*size));
+        match disk_space::free(&self.spool).filter(|free| size > *free) {
+            None => Ok(()),
+            Some(free) => {
+                let (size, free) = (DecimalBytes(size), DecimalBytes(free));
+                let message = format!(
+                    "{} has files of {size}, and {} has room for {free}",
+                    self.title,
+                    self.spool.display()
+                );
+                Err(Error::new(ErrorKind::Io, message).help("name a folder with more room in TMPDIR"))
             }
         }
     }

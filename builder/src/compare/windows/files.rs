@@ -11,6 +11,10 @@ use crate::lock::diff::What;
 /// Files by the form in which their paths are compared; what is below a folder follows it at once.
 type ByPath<'a> = BTreeMap<String, &'a Entry>;
 
+/// Attributes that are compared ("File Attribute Constants", Microsoft).
+const ATTRIBUTES: [(u32, &str); 4] =
+    [(1, "read-only"), (2, "hidden"), (4, "of the system"), (0x4000, "encrypted")];
+
 fn by_path(files: &[Entry]) -> ByPath<'_> {
     let mut by_path = ByPath::new();
     for file in files {
@@ -72,13 +76,27 @@ fn properties(entry: Option<&Entry>) -> BTreeMap<&'static str, String> {
         let content = entry.sha1.as_ref().map_or_else(|| "empty".to_owned(), |sha1| format!("sha1:{sha1}"));
         properties.insert("content", content);
     }
+    let attributes = ATTRIBUTES.iter().filter(|(bit, _)| entry.attributes & bit != 0);
+    let attributes: Vec<&str> = attributes.map(|(_, name)| *name).collect();
+    // The root of a volume is hidden, and that of a WIM is not.
+    if !attributes.is_empty() && !entry.path.is_empty() {
+        properties.insert("attributes", attributes.join(", "));
+    }
+    if entry.tag != 0 {
+        properties.insert("reparse tag", format!("{:#x}", entry.tag));
+    }
     properties
 }
 
 /// Folders whose size is another one.
 pub(super) fn folders(old: &[Entry], new: &[Entry]) -> Vec<FolderSize> {
+    /// A file with several names counts once, as on the disk.
     fn sizes(files: &[Entry]) -> impl Iterator<Item = (String, u64)> {
-        files.iter().map(|file| (file.path.replace('\\', "/"), file.size))
+        let mut seen = BTreeSet::new();
+        let is_first = move |file: &&Entry| {
+            file.link_group == 0 || file.path.contains(':') || seen.insert(file.link_group)
+        };
+        files.iter().filter(is_first).map(|file| (file.path.replace('\\', "/"), file.size))
     }
     let mut folders = changed(sizes(old), sizes(new), folded);
     for one in &mut folders {

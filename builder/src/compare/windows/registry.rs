@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::secret::{self, Shown};
+use super::secret::{self, Hidden, Shown};
 use crate::definition::windows::ENVIRONMENT;
 use crate::definition::windows::firewall::RULES;
 use crate::definition::windows::names::folded;
@@ -13,8 +13,11 @@ use crate::verify::Windows;
 
 /// The most changes that are told: two releases of Windows have hundreds of thousands.
 const MOST: usize = 20_000;
-/// The most values of a whole key that are told.
+/// The most values of a whole key that are told, and of all of them.
 const MOST_OF_KEY: usize = 100;
+const MOST_OF_KEYS: usize = 20_000;
+/// The most bytes of a path that are shown.
+const LONGEST_PATH: usize = 1000;
 
 /// A value, or a whole key, that is not the same in both images.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -53,11 +56,46 @@ pub struct WholeKey {
 struct Changes {
     all: Vec<RegistryChange>,
     left_out: usize,
+    /// Values of whole keys.
+    told: usize,
 }
 
-impl Changes {
-    fn add(&mut self, change: RegistryChange) {
-        if self.all.len() < MOST { self.all.push(change) } else { self.left_out += 1 }
+/// A key on the way through a registry. Only its end grows and shrinks: paths may be long, and keys many.
+struct Place {
+    path: String,
+    hidden: Hidden,
+}
+
+impl Place {
+    fn root(hive: &str) -> Self {
+        Self { path: format!("HKLM\\{hive}"), hidden: Hidden::Nothing }
+    }
+
+    /// Goes to a key below; the result leads back.
+    fn enter(&mut self, name: &str) -> (usize, Hidden) {
+        let before = (self.path.len(), self.hidden);
+        let name = secret::key_name(&self.path, name);
+        self.path.push('\\');
+        self.path += &name;
+        self.hidden = self.hidden.below(&self.path);
+        before
+    }
+
+    fn leave(&mut self, (length, hidden): (usize, Hidden)) {
+        self.path.truncate(length);
+        self.hidden = hidden;
+    }
+
+    fn shown(&self) -> String {
+        shown(&self.path)
+    }
+}
+
+/// A path, cut where it is long.
+fn shown(path: &str) -> String {
+    match path.len() <= LONGEST_PATH {
+        true => path.to_owned(),
+        false => format!("{}…", &path[..path.floor_char_boundary(LONGEST_PATH)]),
     }
 }
 
@@ -74,9 +112,9 @@ pub(super) fn changes(old: &Windows, new: &Windows) -> Result<(Vec<RegistryChang
         .collect();
     for (name, old, new) in [("SOFTWARE", &old.software, &new.software), ("SYSTEM", &old.system, &new.system)]
     {
-        let mut pair =
-            Pair { old: old.walk(), new: new.walk(), elsewhere: &elsewhere, changes: &mut changes };
-        pair.compare(&format!("HKLM\\{name}"))?;
+        let place = Place::root(name);
+        let (elsewhere, changes) = (&elsewhere, &mut changes);
+        Pair { old: old.walk(), new: new.walk(), place, elsewhere, changes }.compare()?;
     }
     Ok((changes.all, changes.left_out))
 }
@@ -84,42 +122,46 @@ pub(super) fn changes(old: &Windows, new: &Windows) -> Result<(Vec<RegistryChang
 struct Pair<'a> {
     old: Walk<'a>,
     new: Walk<'a>,
+    place: Place,
     elsewhere: &'a [String],
     changes: &'a mut Changes,
 }
 
 impl Pair<'_> {
-    fn compare(&mut self, root: &str) -> Result<()> {
+    fn compare(&mut self) -> Result<()> {
         match (self.old.at("")?, self.new.at("")?) {
-            (Some(old), Some(new)) => self.key(root, &old, &new),
+            (Some(old), Some(new)) => self.key(&old, &new),
             _ => Ok(()),
         }
     }
 
-    fn key(&mut self, path: &str, old: &Branch, new: &Branch) -> Result<()> {
-        if !self.elsewhere.contains(&folded(path)) {
-            self.values(path, old, new)?;
+    fn key(&mut self, old: &Branch, new: &Branch) -> Result<()> {
+        if !self.is_told_elsewhere() {
+            self.values(old, new)?;
         }
         let mut before = self.old.subkeys(old)?;
         for (name, to) in self.new.subkeys(new)? {
-            let below = format!("{path}\\{}", to.name());
+            let back = self.place.enter(to.name());
             match before.remove(&name) {
-                Some(from) => self.key(&below, &from, &to)?,
-                None => {
-                    let whole = whole(&mut self.new, &below, &to)?;
-                    self.changes.add(of_key(What::Added, below, whole));
-                }
+                Some(from) => self.key(&from, &to)?,
+                None => self.changes.add_key(What::Added, &mut self.new, &mut self.place, &to)?,
             }
+            self.place.leave(back);
         }
         for from in before.into_values() {
-            let below = format!("{path}\\{}", from.name());
-            let whole = whole(&mut self.old, &below, &from)?;
-            self.changes.add(of_key(What::Removed, below, whole));
+            let back = self.place.enter(from.name());
+            self.changes.add_key(What::Removed, &mut self.old, &mut self.place, &from)?;
+            self.place.leave(back);
         }
         Ok(())
     }
 
-    fn values(&mut self, path: &str, old: &Branch, new: &Branch) -> Result<()> {
+    fn is_told_elsewhere(&self) -> bool {
+        let path = &self.place.path;
+        self.elsewhere.iter().any(|key| key.len() == path.len() && folded(path) == *key)
+    }
+
+    fn values(&mut self, old: &Branch, new: &Branch) -> Result<()> {
         let mut before = self.old.values(old)?;
         let mut changed: Vec<(String, Option<Value>, Option<Value>)> = Vec::new();
         for (folded, (name, to)) in self.new.values(new)? {
@@ -129,46 +171,70 @@ impl Pair<'_> {
             }
         }
         changed.extend(before.into_values().map(|(name, from)| (name, Some(from), None)));
+        let room = MOST - self.changes.all.len();
+        self.changes.left_out += changed.len().saturating_sub(room);
+        changed.truncate(room);
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let (key, hidden) = (self.place.shown(), self.place.hidden);
         for (name, from, to) in changed {
             let what = match (&from, &to) {
                 (None, _) => What::Added,
                 (_, None) => What::Removed,
                 _ => What::Changed,
             };
-            let (from, to) = secret::pair(path, &name, from.as_ref(), to.as_ref());
-            let name = Some(secret::name(path, &name));
+            let (from, to) = secret::pair(hidden, &name, from.as_ref(), to.as_ref());
+            let name = Some(secret::name(&self.place.path, &name));
             self.changes
-                .add(RegistryChange { what, key: path.to_owned(), name, from, to, whole: None });
+                .all
+                .push(RegistryChange { what, key: key.clone(), name, from, to, whole: None });
         }
         Ok(())
     }
 }
 
-fn of_key(what: What, key: String, whole: WholeKey) -> RegistryChange {
-    RegistryChange { what, key, name: None, from: None, to: None, whole: Some(whole) }
+impl Changes {
+    /// Adds a key that came or went, with what is in it and below it.
+    fn add_key(&mut self, what: What, walk: &mut Walk<'_>, place: &mut Place, branch: &Branch) -> Result<()> {
+        let (key, start) = (place.shown(), place.path.len());
+        let mut whole = WholeKey::default();
+        let room = MOST_OF_KEY.min(MOST_OF_KEYS - self.told);
+        count(walk, place, start, branch, room, &mut whole)?;
+        if self.all.len() == MOST {
+            self.left_out += 1;
+            return Ok(());
+        }
+        self.told += whole.first.len();
+        self.all
+            .push(RegistryChange { what, key, name: None, from: None, to: None, whole: Some(whole) });
+        Ok(())
+    }
 }
 
-/// Counts what is in a key and below it.
-fn whole(walk: &mut Walk<'_>, path: &str, branch: &Branch) -> Result<WholeKey> {
-    let mut whole = WholeKey::default();
-    count(walk, path, path.len(), branch, &mut whole)?;
-    Ok(whole)
-}
-
-fn count(walk: &mut Walk<'_>, path: &str, start: usize, branch: &Branch, whole: &mut WholeKey) -> Result<()> {
+/// Counts what is in a key and below it, and tells the first values, at most `room`.
+fn count(
+    walk: &mut Walk<'_>,
+    place: &mut Place,
+    start: usize,
+    branch: &Branch,
+    room: usize,
+    whole: &mut WholeKey,
+) -> Result<()> {
     whole.keys += 1;
     for (name, value) in walk.values(branch)?.into_values() {
         whole.values += 1;
-        if whole.first.len() < MOST_OF_KEY {
-            let below = path[start..].trim_start_matches('\\');
-            let own = secret::name(path, &name);
+        if whole.first.len() < room {
+            let below = shown(place.path[start..].trim_start_matches('\\'));
+            let own = secret::name(&place.path, &name);
             let title = if below.is_empty() { own } else { format!("{below}\\{own}") };
-            let shown = Shown::of(path, &name, &value).text;
-            whole.first.push((title, shown));
+            whole.first.push((title, Shown::of(place.hidden, &name, &value).text));
         }
     }
     for below in walk.subkeys(branch)?.into_values() {
-        count(walk, &format!("{path}\\{}", below.name()), start, &below, whole)?;
+        let back = place.enter(below.name());
+        count(walk, place, start, &below, room, whole)?;
+        place.leave(back);
     }
     Ok(())
 }

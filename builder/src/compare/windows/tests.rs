@@ -32,7 +32,8 @@ impl Parts {
 fn file(path: &str, content: &str) -> Entry {
     let sha1 = Some(format!("{:.40}", Digest::of(content.as_bytes()).hex()));
     let rights = Some(Digest::of(b"everyone"));
-    Entry { path: path.to_owned(), kind: Kind::File, size: content.len() as u64, sha1, rights, link_group: 0 }
+    let (path, size) = (path.to_owned(), content.len() as u64);
+    Entry { path, kind: Kind::File, size, sha1, rights, attributes: 0, tag: 0, link_group: 0 }
 }
 
 fn parts() -> Parts {
@@ -135,6 +136,9 @@ fn each_difference_of_windows_is_told_in_its_list_and_the_same_image_has_none() 
         ("  changed  C:\\k\\kubelet.exe  content", |image| {
             image.file(r"k\kubelet.exe").sha1 = Some("0123".to_owned());
         }),
+        ("  changed  C:\\k\\kubelet.exe  attributes none -> hidden, of the system", |image| {
+            image.file(r"k\kubelet.exe").attributes = 6;
+        }),
         ("  changed  C:\\K\\kubelet.exe  name k\\kubelet.exe -> K\\kubelet.exe", |image| {
             image.file(r"k\kubelet.exe").path = r"K\kubelet.exe".to_owned();
         }),
@@ -188,6 +192,18 @@ fn no_secret_of_a_registry_is_shown_in_any_form() {
         parts.system(crate::definition::windows::ENVIRONMENT, "HTTP_PROXY", &proxy);
         let variables = Value::MultiString(vec![format!("DB_PASSWORD={SECRET}")]);
         parts.system(r"Services\x", "Environment", &variables);
+        for key in ["Password", r"Credentials\srv1", "Service-Token", r"a\ServiceTokens\b"] {
+            for name in ["", "Value", "user1"] {
+                parts.software.set(&format!("Vendor\\{key}"), name, &value).unwrap();
+            }
+        }
+        for name in ["DB_PASS", "SMTP_AUTH", "GITHUB_PAT", "AWS_ACCESS_KEY", "PreSharedKey"] {
+            parts.system(crate::definition::windows::ENVIRONMENT, name, &value);
+        }
+        let pieces = Value::MultiString(["--token", SECRET].map(str::to_owned).into());
+        parts.software.set(r"Vendor\x", "Arguments", &pieces).unwrap();
+        let community = format!(r"Services\SNMP\Parameters\TrapConfiguration\{SECRET}");
+        parts.system(&community, "1", &text("192.0.2.1"));
     };
     let (empty, full) = (|_: &mut Parts| {}, plant);
     for difference in [compare(image(empty), image(full)), compare(image(full), image(empty))] {
@@ -210,6 +226,19 @@ fn command_lines_with_a_secret_are_known() {
         "x.exe --discovery=abcdef.0123456789abcdef",
         "-----BEGIN PRIVATE KEY-----",
         "A=1 CLIENT_SECRET=x",
+        r"x.exe --token=\x",
+        "x.exe --token -x",
+        "x.exe -P x",
+        "curl -u a:x",
+        "net use /user:a x",
+        "Server=db;AccountKey=x",
+        r#"{"token":"x"}"#,
+        "password: 'x'",
+        "password = x",
+        r#"{"auths":{"r":{"auth":"x"}}}"#,
+        "Authorization: Bearer x",
+        "|abcdef.0123456789abcdef|",
+        "YXBpVmVyc2lvbjogdjEKa2luZDogQ29uZmlnCmNsdXN0ZXJzOgotIA==",
     ] {
         assert!(has_secret(secret), "{secret}");
     }
@@ -222,6 +251,32 @@ fn command_lines_with_a_secret_are_known() {
     ] {
         assert!(!has_secret(plain), "{plain}");
     }
+}
+
+#[test]
+fn a_name_of_a_key_or_service_makes_no_line() {
+    let forged = |parts: &mut Parts| {
+        parts.software.set("a\nno difference", "x\ny", &Value::Dword(1)).unwrap();
+        parts.software.set("Vendor\\a\nb", "x", &Value::Dword(1)).unwrap();
+        parts.system("Services\\evil\nadded    harmless", "Start", &Value::Dword(4));
+    };
+    let said = compare(image(|_| {}), image(forged)).unwrap().to_string();
+    assert!(!said.lines().any(|line| line == "no difference" || line.starts_with("added ")), "{said}");
+}
+
+#[test]
+fn many_changes_below_a_long_path_are_told_shortly() {
+    let long = vec!["k".repeat(200); 20].join("\\");
+    let many = |parts: &mut Parts| {
+        parts.software.set(&long, "first", &Value::Dword(0)).unwrap();
+        for number in 0..300 {
+            parts.software.set(&long, &format!("{number}"), &Value::Dword(number)).unwrap();
+        }
+    };
+    let few = |parts: &mut Parts| parts.software.set(&long, "first", &Value::Dword(0)).unwrap();
+    let difference = compare(image(few), image(many)).unwrap();
+    assert_eq!(difference.windows.registry.len(), 300);
+    assert!(difference.windows.registry.iter().all(|change| change.key.len() < 1100));
 }
 
 #[test]

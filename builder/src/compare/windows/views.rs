@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::registry::values_of;
-use super::secret::{self, Shown};
+use super::secret::{self, Hidden, Shown};
 use crate::definition::windows::ENVIRONMENT;
 use crate::definition::windows::firewall::RULES;
 use crate::definition::windows::names::folded;
@@ -43,23 +43,24 @@ pub(super) fn services(image: &Windows) -> Result<Named> {
             let mut all = values.values();
             all.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
         };
-        let key = format!("HKLM\\SYSTEM\\{path}\\{}", branch.name());
+        // Its name says what it does; whether there is a secret, its command does.
+        let hidden = Hidden::of(&format!("HKLM\\SYSTEM\\{path}"));
         let shown: Vec<String> = OF_SERVICE
             .iter()
-            .filter_map(|name| find(name).map(|value| part(&key, name, value)))
+            .filter_map(|name| find(name).map(|value| part(hidden, name, value)))
             .collect();
         let values = OF_SERVICE.iter().filter_map(|name| find(name).cloned()).collect();
         let view = View { shown: shown.join(", "), values };
-        named.insert(folded(branch.name()), (branch.name().to_owned(), view));
+        named.insert(folded(branch.name()), (secret::in_line(branch.name()), view));
     }
     Ok(named)
 }
 
-fn part(key: &str, name: &str, value: &Value) -> String {
+fn part(hidden: Hidden, name: &str, value: &Value) -> String {
     let start = value.number().and_then(|number| STARTS.get(number as usize));
     match start.filter(|_| name == OF_SERVICE[0]) {
         Some(start) => (*start).to_owned(),
-        None => Shown::of(key, name, value).text.trim_matches('"').to_owned(),
+        None => Shown::of(hidden, name, value).text.trim_matches('"').to_owned(),
     }
 }
 
@@ -81,9 +82,10 @@ pub(super) fn environment(image: &Windows) -> Result<Named> {
 fn values(image: &Windows, key: &str, shown: fn(&str) -> String) -> Result<Named> {
     let path = format!("{}\\{key}", image.control_set);
     let title = format!("HKLM\\SYSTEM\\{path}");
+    let hidden = Hidden::of(&title);
     let all = values_of(&image.system, &path)?.into_iter();
     let view = |(name, value): (String, Value)| {
-        let text = shown(&Shown::of(&title, &name, &value).text);
+        let text = shown(&Shown::of(hidden, &name, &value).text);
         (folded(&name), (secret::name(&title, &name), View { shown: text, values: vec![value] }))
     };
     Ok(all.map(view).collect())

@@ -2,6 +2,7 @@
 //!
 //! Sizes and order are those that Microsoft documents ("UEFI/GPT-based hard drive partitions").
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};
 use std::path::Path;
@@ -136,17 +137,16 @@ fn esp(
     let mut items = boot_files(&wim, release, &BOOT_FOLDERS, &work.scratch.join("boot"))?;
     if image.plan.disk.boot_manager == BootManager::Ca2023 {
         if !is_there(NEWER_BOOT_MANAGER) {
-            let message = format!("{} has no {NEWER_BOOT_MANAGER}", release.title);
-            return Err(Error::new(ErrorKind::Archive, message)
-                .help("install newer updates in the base, or leave out disk.boot-manager"));
+            return Err(no_newer_boot_manager(release));
         }
         let folders = NEWER_BOOT_FOLDERS.into_iter();
         let folders: Vec<_> =
             folders.filter(|(name, _)| is_there(&format!(r"\Windows\Boot\{name}"))).collect();
         let newer = boot_files(&wim, release, &folders, &work.scratch.join("newer-boot"))?;
-        newer.into_iter().map(without_mark).for_each(|item| replace(&mut items, item));
+        let newer: Vec<Item> = newer.into_iter().filter_map(without_mark).collect();
+        check_newer(&newer, release)?;
+        newer.into_iter().for_each(|item| replace(&mut items, item));
     }
-    let is_manager = |item: &&Item| item.path.eq_ignore_ascii_case("EFI/Microsoft/Boot/bootmgfw.efi");
     let manager = items.iter().find(is_manager).ok_or_else(|| no_boot_manager(release))?;
     let name = match image.plan.arch {
         Arch::Amd64 => "BOOTX64.EFI",
@@ -188,16 +188,36 @@ fn boot_files(
     Ok(items)
 }
 
-/// `bootmgfw_EX.efi` as `bootmgfw.efi`.
-fn without_mark(item: Item) -> Item {
-    let (stem, ending) = item.path.rsplit_once('.').unwrap_or((&item.path, ""));
-    let at = stem.len().saturating_sub(NEWER.len());
-    match stem.get(at..) {
-        Some(mark) if mark.eq_ignore_ascii_case(NEWER) => {
-            Item { path: format!("{}.{ending}", &stem[..at]), body: item.body }
-        }
-        _ => item,
+fn is_manager(item: &&Item) -> bool {
+    item.path.eq_ignore_ascii_case("EFI/Microsoft/Boot/bootmgfw.efi")
+}
+
+/// `bootmgfw_EX.efi` as `bootmgfw.efi`; nothing for a file without the mark.
+fn without_mark(item: Item) -> Option<Item> {
+    let (folder, name) = item.path.rsplit_once('/')?;
+    let (stem, ending) = name.split_once('.')?;
+    let at = stem.len().checked_sub(NEWER.len()).filter(|at| *at > 0)?;
+    let is_marked = stem.get(at..)?.eq_ignore_ascii_case(NEWER);
+    is_marked.then(|| Item { path: format!("{folder}/{}.{ending}", &stem[..at]), body: item.body.clone() })
+}
+
+/// The manager must be among them, and no name twice.
+fn check_newer(items: &[Item], release: &WindowsRelease) -> Result<()> {
+    let mut names = BTreeSet::new();
+    let twice = items.iter().find(|item| !names.insert(item.path.to_ascii_lowercase()));
+    if let Some(Item { path, .. }) = twice {
+        let message = format!("{} has two files in \\Windows\\Boot that are {path}", release.title);
+        return Err(
+            Error::new(ErrorKind::Archive, message).help("take an image of Windows as Microsoft made it")
+        );
     }
+    items.iter().find(is_manager).map(drop).ok_or_else(|| no_newer_boot_manager(release))
+}
+
+fn no_newer_boot_manager(release: &WindowsRelease) -> Error {
+    let message = format!("{} has no file {NEWER_BOOT_MANAGER}", release.title);
+    Error::new(ErrorKind::Archive, message)
+        .help("install newer updates in the base, or leave out disk.boot-manager")
 }
 
 /// Adds a file, in place of one of the same name.

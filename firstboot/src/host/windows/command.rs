@@ -124,7 +124,9 @@ fn ended(
     };
     // A program that it started may hold the outputs open.
     let of = |output: Option<mpsc::Receiver<Collected>>| {
-        output.and_then(|output| output.recv_timeout(LOOK * 50).ok()).unwrap_or_default()
+        let Some(output) = output else { return Collected::default() };
+        let has_no_end = |_| Collected { is_cut: true, ..Collected::default() };
+        output.recv_timeout(LOOK * 50).unwrap_or_else(has_no_end)
     };
     Ok(Raw { code, stdout: of(out), stderr: of(err) })
 }

@@ -30,23 +30,25 @@ fn secure_folder(folder: &Path) -> Result<()> {
     if found.is_link || !found.is_folder {
         return Err(refused(folder, "it is no folder of its own"));
     }
-    // From here on nobody else can add to it.
+    // Who made it may hold it open, and so change it whatever its access list says from now on.
+    check_owner(folder, found)?;
     os::take_folder(folder).doing(format!("taking the folder {}", folder.display()))?;
-    let mut inside = fs::read_dir(folder).doing(format!("reading {}", folder.display()))?;
-    if let (Some(owner), Some(Ok(first))) = (found.stranger, inside.next()) {
-        return Err(refused(&first.path(), &format!("{owner} made the folder that it is in")));
-    }
     for entry in fs::read_dir(folder).doing(format!("reading {}", folder.display()))? {
         let path = entry.doing(format!("reading {}", folder.display()))?.path();
         let found = ownership(&path)?;
         if found.is_link {
             return Err(refused(&path, "it is a link"));
         }
-        if let Some(owner) = found.stranger {
-            return Err(refused(&path, &format!("it belongs to {owner}")));
-        }
+        check_owner(&path, found)?;
     }
     Ok(())
+}
+
+fn check_owner(path: &Path, found: Ownership) -> Result<()> {
+    match found.stranger {
+        Some(owner) => Err(refused(path, &format!("it belongs to {owner}"))),
+        None => Ok(()),
+    }
 }
 
 fn ownership(path: &Path) -> Result<Ownership> {
@@ -55,5 +57,5 @@ fn ownership(path: &Path) -> Result<Ownership> {
 
 fn refused(path: &Path, why: &str) -> Failure {
     Failure::new(ErrorKind::Host, format!("{} is not trusted: {why}", path.display()))
-        .help("remove it, or have an administrator take it over: takeown /A /F; then start the agent again")
+        .help("remove it, and start the agent again; an administrator may make it anew")
 }

@@ -41,7 +41,7 @@ impl Tools {
         let ended = command::run_raw(&self.0, &[command], PATIENCE, LIMIT)
             .map_err(|failure| failed(&failure.message))?;
         if ended.stdout.is_cut {
-            return Err(failed("the answer is too long"));
+            return Err(failed("the answer is too long, or has no end"));
         }
         if ended.code == Some(0) {
             return Ok(Zeroizing::new([b"1 ", without_line_end(&ended.stdout.bytes)].concat()));

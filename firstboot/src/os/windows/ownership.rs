@@ -102,6 +102,10 @@ fn stranger(entry: &File) -> io::Result<Option<String>> {
         if code != 0 {
             return Err(io::Error::from_raw_os_error(code.cast_signed()));
         }
+        if owner.is_null() {
+            LocalFree(descriptor);
+            return Ok(Some("nobody".to_owned()));
+        }
         let number = number(owner);
         let is_known = IsWellKnownSid(owner, WinLocalSystemSid) != 0
             || IsWellKnownSid(owner, WinBuiltinAdministratorsSid) != 0
