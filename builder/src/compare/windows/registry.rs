@@ -93,10 +93,11 @@ impl Place {
 
 /// A path, cut where it is long.
 fn shown(path: &str) -> String {
-    match path.len() <= LONGEST_PATH {
-        true => path.to_owned(),
-        false => format!("{}…", &path[..path.floor_char_boundary(LONGEST_PATH)]),
+    if path.len() <= LONGEST_PATH {
+        return path.to_owned();
     }
+    let start = (0..=LONGEST_PATH).rev().find_map(|end| path.get(..end)).unwrap_or_default();
+    format!("{start}…")
 }
 
 /// Everything in which the hives SYSTEM and SOFTWARE differ, and how much more there is than is told.
