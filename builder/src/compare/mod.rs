@@ -335,6 +335,8 @@ impl Comparison {
     pub fn is_empty(&self) -> bool {
         self.pins.is_empty()
             && self.files.is_empty()
+            // A file that was one of several names and is a copy changes them alone.
+            && self.folders.is_empty()
             && self.windows.is_empty()
             && self.lists().iter().all(|(_, changes)| changes.is_empty())
     }

@@ -264,7 +264,17 @@ impl Wim<'_> {
             return Err(self.refused(&said));
         }
         let text = String::from_utf8_lossy(&output.stdout);
-        Ok(text.lines().map(|line| line.replace('/', "\\")).collect())
+        let lines: Vec<&str> = text.split_terminator('\n').collect();
+        if lines.iter().any(|line| !line.starts_with('/')) {
+            return Err(self.torn());
+        }
+        Ok(lines.iter().map(|line| line.replace('/', "\\")).collect())
+    }
+
+    /// The error for a name that is no line: what follows it may be forged.
+    pub fn torn(&self) -> Error {
+        let message = format!("{}: a name in it has a line end", self.title);
+        Error::new(ErrorKind::Archive, message).help("take an intact image: Windows has no such names")
     }
 
     /// Everything in an image, with the digests that the file has of it. No content is read.

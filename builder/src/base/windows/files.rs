@@ -26,6 +26,8 @@ pub struct Files {
     /// All paths as they are, `\` between their parts, by the form in which paths are compared.
     paths: BTreeMap<String, String>,
     spellings: Spellings,
+    /// How many lines the list of paths has.
+    count: usize,
 }
 
 #[derive(Debug)]
@@ -55,10 +57,11 @@ impl Files {
             let list = ntfs::paths(&volume)?;
             (Place::Volume(volume), list)
         };
+        let count = list.len();
         let spellings = Spellings::of(list.iter().map(String::as_str));
         let paths = list.into_iter().map(|path| path.trim_start_matches('\\').to_owned());
         let paths = paths.map(|path| (folded(&path), path)).collect();
-        Ok(Some(Self { title: title.to_owned(), place, spool: spool.to_owned(), paths, spellings }))
+        Ok(Some(Self { title: title.to_owned(), place, spool: spool.to_owned(), paths, spellings, count }))
     }
 
     /// How many files and folders there are.
@@ -100,7 +103,13 @@ impl Files {
     /// [`ErrorKind::Archive`] if it is broken; [`ErrorKind::Io`] if the spool has no room for a volume.
     pub fn list(&self) -> Result<Vec<Entry>> {
         match &self.place {
-            Place::Wim(file, index) => Wim { path: file, title: &self.title }.list(*index),
+            Place::Wim(file, index) => {
+                let wim = Wim { path: file, title: &self.title };
+                let entries = wim.list(*index)?;
+                // Both lists are text: a name with a line end can forge lines of one, and not the same number of both.
+                let count = entries.iter().filter(|entry| !entry.path.contains(':')).count();
+                if count == self.count { Ok(entries) } else { Err(wim.torn()) }
+            }
             Place::Volume(volume) => {
                 self.check_room()?;
                 let path = self.spool.join("all.wim");
@@ -162,7 +171,7 @@ impl Files {
     pub fn named(paths: &[&str]) -> Self {
         let paths = paths.iter().map(|path| (folded(path), (*path).to_owned())).collect();
         let (place, spool) = (Place::Volume(PathBuf::new()), PathBuf::new());
-        Self { title: String::new(), place, spool, paths, spellings: Spellings::default() }
+        Self { title: String::new(), place, spool, paths, spellings: Spellings::default(), count: 0 }
     }
 }
 
