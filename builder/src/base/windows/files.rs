@@ -106,7 +106,8 @@ impl Files {
             Place::Wim(file, index) => {
                 let wim = Wim { path: file, title: &self.title };
                 let entries = wim.list(*index)?;
-                // Both lists are text: a name with a line end can forge lines of one, and not the same number of both.
+                // Both lists are text: a name with a line end can forge lines of one, but not as many of
+                // the other.
                 let count = entries.iter().filter(|entry| !entry.path.contains(':')).count();
                 if count == self.count { Ok(entries) } else { Err(wim.torn()) }
             }
