@@ -1,6 +1,6 @@
 //! Files that two trees do not have alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use serde::Serialize;
@@ -53,11 +53,7 @@ pub(super) fn changes(old: &Tree, new: &Tree) -> Result<Vec<FileChange>> {
         }
         let aspects = aspects(path, from, to)?;
         if !aspects.is_empty() {
-            let what = match (from, to) {
-                (None, _) => What::Added,
-                (_, None) => What::Removed,
-                _ => What::Changed,
-            };
+            let what = What::of_presence(from.is_some(), to.is_some());
             changes.push(FileChange { what, path: format!("/{path}"), aspects });
         }
     }
@@ -71,11 +67,22 @@ fn aspects(path: &str, from: Option<&Entry>, to: Option<&Entry>) -> Result<Vec<A
         old.insert("content".to_owned(), from);
         new.insert("content".to_owned(), to);
     }
-    let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    Ok(changed(&old, &new))
+}
+
+/// The properties that are not the same, in the order of their names.
+pub(super) fn changed<N: Ord + AsRef<str>>(
+    old: &BTreeMap<N, String>,
+    new: &BTreeMap<N, String>,
+) -> Vec<Aspect> {
+    let names: BTreeSet<&N> = old.keys().chain(new.keys()).collect();
     let changed = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
-    Ok(changed
-        .map(|name| Aspect { of: name.clone(), from: old.get(name).cloned(), to: new.get(name).cloned() })
-        .collect())
+    let aspect = |name: &N| Aspect {
+        of: name.as_ref().to_owned(),
+        from: old.get(name).cloned(),
+        to: new.get(name).cloned(),
+    };
+    changed.map(aspect).collect()
 }
 
 fn properties(entry: Option<&Entry>) -> BTreeMap<String, String> {

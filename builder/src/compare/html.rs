@@ -27,12 +27,9 @@ pub fn page(comparison: &Comparison) -> String {
     for (title, changes) in comparison.pins.lists().iter().chain(&comparison.lists()) {
         section(&mut page, title, &counts(changes), changes.iter().map(row).collect());
     }
-    let registry = &comparison.windows.registry;
-    let mut counted = counts_of(registry.iter().map(|change| change.what));
-    if comparison.windows.registry_left_out > 0 {
-        let _ = write!(counted, ", and {} that are not listed", comparison.windows.registry_left_out);
-    }
-    section(&mut page, "registry", &counted, registry.iter().map(registry_row).collect());
+    let windows = &comparison.windows;
+    let registry = windows.registry.iter().map(registry_row).collect();
+    section(&mut page, "registry", &windows.registry_counts(), registry);
     let counted = counts_of(comparison.files.iter().map(|change| change.what));
     section(&mut page, "files", &counted, comparison.files.iter().map(file_row).collect());
     let sizes = comparison.folders.iter().map(|folder| {

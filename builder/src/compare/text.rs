@@ -51,10 +51,7 @@ fn registry(windows: &WindowsComparison) -> Option<String> {
     if changes.is_empty() {
         return None;
     }
-    let mut text = format!("registry: {}", counts_of(changes.iter().map(|change| change.what)));
-    if windows.registry_left_out > 0 {
-        let _ = write!(text, ", and {} that are not listed", windows.registry_left_out);
-    }
+    let mut text = format!("registry: {}", windows.registry_counts());
     for change in changes.iter().take(LONGEST) {
         let _ = write!(text, "\n  {:<8} {}{}", change.what.word(), change.key, registry_value(change));
     }

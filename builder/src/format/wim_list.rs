@@ -13,8 +13,6 @@ const MOST: usize = 8 << 20;
 
 const FOLDER: u32 = 0x10;
 const REPARSE_POINT: u32 = 0x400;
-/// Read-only, hidden, of the system, encrypted; how a volume stores a file is its own matter.
-const ATTRIBUTES: u32 = 0x4007;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +38,29 @@ pub struct Entry {
     pub sha1: Option<String>,
     /// A digest of its security descriptor, if it has one.
     pub rights: Option<Digest>,
-    /// What else tells two apart: attributes, of which [`ATTRIBUTES`] count, and the tag of a reparse point.
+    /// Its attributes ("File Attribute Constants", Microsoft).
     pub attributes: u32,
     /// What kind of reparse point it is; 0 if it is none.
     pub tag: u32,
     /// Other than 0 if it has several names (hard links): all of them have this number.
     pub link_group: u64,
+}
+
+/// Whether a path is that of a named stream: Windows has no other with `:`.
+pub fn is_stream(path: &str) -> bool {
+    path.contains(':')
+}
+
+/// The files of which a name was seen.
+#[derive(Debug, Default)]
+pub struct Names(BTreeSet<u64>);
+
+impl Names {
+    /// Whether this is the first name of a file, whose number (0 for none) all its names have; or one of its
+    /// streams, which are told once.
+    pub fn is_first(&mut self, path: &str, number: u64) -> bool {
+        number == 0 || is_stream(path) || self.0.insert(number)
+    }
 }
 
 /// All entries; the root's path is empty.
@@ -101,7 +116,7 @@ fn take(line: &str, entries: &mut Vec<Entry>) -> Result<(), String> {
     match name {
         "Attributes" => {
             let attributes = number(value).map_err(|_| strange(line))? as u32;
-            entry.attributes = attributes & ATTRIBUTES;
+            entry.attributes = attributes;
             entry.kind = match attributes {
                 _ if attributes & REPARSE_POINT != 0 => Kind::Link,
                 _ if attributes & FOLDER != 0 => Kind::Folder,

@@ -84,6 +84,17 @@ pub enum What {
     Removed,
 }
 
+impl What {
+    /// Of what was there before, and is there after, if it is not the same.
+    pub const fn of_presence(before: bool, after: bool) -> Self {
+        match (before, after) {
+            (false, _) => Self::Added,
+            (_, false) => Self::Removed,
+            _ => Self::Changed,
+        }
+    }
+}
+
 const WORDS: [(What, &str); 5] = [
     (What::Up, "up"),
     (What::Down, "down"),
@@ -179,11 +190,9 @@ impl Change {
     /// Of what has the value `from` and then `to`; `order` compares them where they are versions.
     pub fn new(name: String, from: Option<String>, to: Option<String>, order: Option<Ordering>) -> Self {
         let what = match (&from, &to, order) {
-            (None, _, _) => What::Added,
-            (_, None, _) => What::Removed,
-            (_, _, Some(Ordering::Less)) => What::Up,
-            (_, _, Some(Ordering::Greater)) => What::Down,
-            _ => What::Changed,
+            (Some(_), Some(_), Some(Ordering::Less)) => What::Up,
+            (Some(_), Some(_), Some(Ordering::Greater)) => What::Down,
+            _ => What::of_presence(from.is_some(), to.is_some()),
         };
         Self { what, name, of: Vec::new(), from, to }
     }

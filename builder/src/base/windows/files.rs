@@ -1,19 +1,19 @@
 //! The files of an image of Windows, wherever they are: in a WIM, or on the NTFS volume of a disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use indicatif::DecimalBytes;
 
-use super::{HEAD, Spellings, choose, disk, hives};
+use super::{By, HEAD, Spellings, choose, disk, hives};
 use crate::definition::windows::names::folded;
 use crate::disk_space;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::format::hive::Hive;
 use crate::format::ntfs;
 use crate::format::wim::{self, Wim};
-use crate::format::wim_list::{Entry, Kind};
+use crate::format::wim_list::{Entry, Kind, Names, is_stream};
 use crate::image_source::first_bytes;
 
 /// The files of an image.
@@ -49,7 +49,7 @@ impl Files {
             let file = Wim { path, title };
             let index = match file.images(spool)?.as_slice() {
                 [one] => one.index,
-                images => choose(images, edition, title).map_err(of_file)?.index,
+                images => choose(images, edition, By::CommandLine, title)?.index,
             };
             (Place::Wim(path.to_owned(), index), file.paths(index)?)
         } else {
@@ -108,7 +108,7 @@ impl Files {
                 let entries = wim.list(*index)?;
                 // Both lists are text: a name with a line end can forge lines of one, but not as many of
                 // the other.
-                let count = entries.iter().filter(|entry| !entry.path.contains(':')).count();
+                let count = entries.iter().filter(|entry| !is_stream(&entry.path)).count();
                 if count == self.count { Ok(entries) } else { Err(wim.torn()) }
             }
             Place::Volume(volume) => {
@@ -154,8 +154,8 @@ impl Files {
             }
         };
         files.sort();
-        let mut seen = BTreeSet::new();
-        files.retain(|(path, _, link)| *link == 0 || path.contains(':') || seen.insert(*link));
+        let mut names = Names::default();
+        files.retain(|(path, _, link)| names.is_first(path, *link));
         Ok(files.into_iter().map(|(path, size, _)| (path, size)).collect())
     }
 
@@ -174,13 +174,4 @@ impl Files {
         let (place, spool) = (Place::Volume(PathBuf::new()), PathBuf::new());
         Self { title: String::new(), place, spool, paths, spellings: Spellings::default(), count: 0 }
     }
-}
-
-/// The same error, where the command line chooses the image and no definition.
-fn of_file(error: Error) -> Error {
-    let help = error
-        .hint()
-        .unwrap_or_default()
-        .replace("set edition in [base]", "choose one with --edition");
-    Error::new(ErrorKind::Usage, error.message()).help(help)
 }

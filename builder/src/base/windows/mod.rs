@@ -77,7 +77,7 @@ impl Base for Windows {
         let _step = context.progress.step(&format!("looking into {}", plan.windows.written));
         let path = wim(&sha256, &plan.windows.written, context.store, scratch.path())?;
         let wim = Wim { path: &path, title: &plan.windows.written };
-        let image = choose(&wim.images(scratch.path())?, plan.edition.as_deref(), wim.title)?;
+        let image = choose(&wim.images(scratch.path())?, plan.edition.as_deref(), By::Definition, wim.title)?;
         let release = release::read(&wim, image.index, scratch.path())?;
         release.check(plan, request.arch).map_err(|error| error.context(wim.title))?;
         Ok(LockedBase::Windows(LockedWindows {
@@ -143,15 +143,26 @@ fn wim(file: &Digest, title: &str, store: &Store, scratch: &Path) -> Result<Path
     Ok(built.path)
 }
 
+/// Who chooses an image, and so is told how.
+#[derive(Clone, Copy)]
+enum By {
+    Definition,
+    CommandLine,
+}
+
 /// The image that is meant by an edition, a name or a number.
-fn choose(images: &[Image], wanted: Option<&str>, title: &str) -> Result<Image> {
+fn choose(images: &[Image], wanted: Option<&str>, by: By, title: &str) -> Result<Image> {
+    let (kind, how) = match by {
+        By::Definition => (ErrorKind::Definition, "set edition in [base]"),
+        By::CommandLine => (ErrorKind::Usage, "choose one with --edition"),
+    };
     let refuse = |message: String| {
         let list = images.iter().map(|image| {
             let edition = image.edition.as_deref().map(|edition| format!(" ({edition})")).unwrap_or_default();
             format!("{} {}{edition}", image.index, image.name)
         });
-        let help = format!("set edition in [base]: {}", list.collect::<Vec<_>>().join(", "));
-        Err(Error::new(ErrorKind::Definition, message).help(help))
+        let help = format!("{how}: {}", list.collect::<Vec<_>>().join(", "));
+        Err(Error::new(kind, message).help(help))
     };
     let Some(wanted) = wanted else {
         return match images {

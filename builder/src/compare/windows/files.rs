@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::folders::{FolderSize, changed};
+use super::super::files::changed;
+use super::super::folders::{self, FolderSize};
 use super::super::{Aspect, FileChange};
 use crate::definition::windows::names::{DRIVE, folded};
-use crate::format::wim_list::{Entry, Kind};
+use crate::format::wim_list::{Entry, Kind, Names, is_stream};
 use crate::lock::diff::What;
 
 /// Files by the form in which their paths are compared; what is below a folder follows it at once.
 type ByPath<'a> = BTreeMap<String, &'a Entry>;
 
-/// Attributes that are compared ("File Attribute Constants", Microsoft).
+/// Attributes that are compared; how a volume stores a file is its own matter.
 const ATTRIBUTES: [(u32, &str); 4] =
     [(1, "read-only"), (2, "hidden"), (4, "of the system"), (0x4000, "encrypted")];
 
@@ -33,11 +34,7 @@ pub(super) fn changes(old: &[Entry], new: &[Entry]) -> Vec<FileChange> {
     let change = |key: &String| {
         let (from, to) = (old.get(key).copied(), new.get(key).copied());
         let aspects = aspects(from, to);
-        let what = match (from, to) {
-            (None, _) => What::Added,
-            (_, None) => What::Removed,
-            _ => What::Changed,
-        };
+        let what = What::of_presence(from.is_some(), to.is_some());
         let path = format!("{DRIVE}{}", to.or(from)?.path);
         (!aspects.is_empty()).then_some(FileChange { what, path, aspects })
     };
@@ -56,11 +53,7 @@ fn aspects(from: Option<&Entry>, to: Option<&Entry>) -> Vec<Aspect> {
             new.insert("rights", format!("{:.19}", to.to_string()));
         }
     }
-    let names: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
-    let changed = names.into_iter().filter(|name| old.get(name) != new.get(name));
-    changed
-        .map(|name| Aspect { of: name.to_owned(), from: old.get(name).cloned(), to: new.get(name).cloned() })
-        .collect()
+    changed(&old, &new)
 }
 
 fn properties(entry: Option<&Entry>) -> BTreeMap<&'static str, String> {
@@ -92,13 +85,11 @@ fn properties(entry: Option<&Entry>) -> BTreeMap<&'static str, String> {
 pub(super) fn folders(old: &[Entry], new: &[Entry]) -> Vec<FolderSize> {
     /// A file with several names counts once, as on the disk.
     fn sizes(files: &[Entry]) -> impl Iterator<Item = (String, u64)> {
-        let mut seen = BTreeSet::new();
-        let is_first = move |file: &&Entry| {
-            file.link_group == 0 || file.path.contains(':') || seen.insert(file.link_group)
-        };
+        let mut names = Names::default();
+        let is_first = move |file: &&Entry| names.is_first(&file.path, file.link_group);
         files.iter().filter(is_first).map(|file| (file.path.replace('\\', "/"), file.size))
     }
-    let mut folders = changed(sizes(old), sizes(new), folded);
+    let mut folders = folders::changed(sizes(old), sizes(new), folded);
     for one in &mut folders {
         one.folder = format!("{DRIVE}{}", one.folder.trim_start_matches('/').replace('/', "\\"));
     }
@@ -107,9 +98,8 @@ pub(super) fn folders(old: &[Entry], new: &[Entry]) -> Vec<FolderSize> {
 
 /// Why rights of files are not compared, if those of some are not known.
 pub(super) fn without_rights(old: &[Entry], new: &[Entry], titles: [&str; 2]) -> Option<String> {
-    let count = |files: &[Entry]| {
-        files.iter().filter(|file| file.rights.is_none() && !file.path.contains(':')).count()
-    };
+    let count =
+        |files: &[Entry]| files.iter().filter(|file| file.rights.is_none() && !is_stream(&file.path)).count();
     let missing: Vec<String> = [(count(old), titles[0]), (count(new), titles[1])]
         .into_iter()
         .filter(|(count, _)| *count > 0)

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{FileChange, FolderSize, NotCompared};
 use crate::error::Result;
 use crate::format::wim_list::Entry;
-use crate::lock::diff::Change;
+use crate::lock::diff::{Change, counts_of};
 use crate::verify::Windows;
 
 pub use registry::{RegistryChange, WholeKey};
@@ -93,6 +93,15 @@ impl WindowsComparison {
     /// Whether there is no difference.
     pub fn is_empty(&self) -> bool {
         self.registry.is_empty() && self.lists().iter().all(|(_, changes)| changes.is_empty())
+    }
+
+    /// "2 added, 1 changed", and how many more the registry's list leaves out.
+    pub fn registry_counts(&self) -> String {
+        let counts = counts_of(self.registry.iter().map(|change| change.what));
+        match self.registry_left_out {
+            0 => counts,
+            more => format!("{counts}, and {more} that are not listed"),
+        }
     }
 
     /// Lists of values, with their titles.

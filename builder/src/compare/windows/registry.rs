@@ -180,11 +180,7 @@ impl Pair<'_> {
         }
         let (key, hidden) = (self.place.shown(), self.place.hidden);
         for (name, from, to) in changed {
-            let what = match (&from, &to) {
-                (None, _) => What::Added,
-                (_, None) => What::Removed,
-                _ => What::Changed,
-            };
+            let what = What::of_presence(from.is_some(), to.is_some());
             let (from, to) = secret::pair(hidden, &name, from.as_ref(), to.as_ref());
             let name = Some(secret::name(&self.place.path, &name));
             self.changes

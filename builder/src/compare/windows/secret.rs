@@ -168,9 +168,10 @@ fn with_kind(value: Option<&Value>, text: &str) -> String {
         Some(Value::Other(kind, _)) => return format!("type {kind}, {text}"),
         None => return text.to_owned(),
     };
-    let hidden = value.filter(|value| text.contains("***") || value.to_string() != text);
-    let digest = hidden.map(|value| format!(", {:.19}", Digest::of(&value.encode().1).to_string()));
-    format!("{kind} {text}{}", digest.filter(|_| !text.contains("***")).unwrap_or_default())
+    // A digest tells apart what is cut; of a login, which is left out, it would be a way to guess it.
+    let cut = value.filter(|value| !text.contains("***") && value.to_string() != text);
+    let digest = cut.map(|value| format!(", {:.19}", Digest::of(&value.encode().1).to_string()));
+    format!("{kind} {text}{}", digest.unwrap_or_default())
 }
 
 /// The name of a value.

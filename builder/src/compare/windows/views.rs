@@ -32,6 +32,8 @@ pub(super) fn services(image: &Windows) -> Result<Named> {
     let path = format!("{}\\Services", image.control_set);
     let mut walk = image.system.walk();
     let Some(services) = walk.at(&path)? else { return Ok(Named::new()) };
+    // A service's name says what it does; whether there is a secret, its command does.
+    let hidden = Hidden::of(&format!("HKLM\\SYSTEM\\{path}"));
     let mut named = Named::new();
     for branch in walk.subkeys(&services)?.into_values() {
         let mut values = walk.values(&branch)?;
@@ -43,8 +45,6 @@ pub(super) fn services(image: &Windows) -> Result<Named> {
             let mut all = values.values();
             all.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
         };
-        // Its name says what it does; whether there is a secret, its command does.
-        let hidden = Hidden::of(&format!("HKLM\\SYSTEM\\{path}"));
         let shown: Vec<String> = OF_SERVICE
             .iter()
             .filter_map(|name| find(name).map(|value| part(hidden, name, value)))
