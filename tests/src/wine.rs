@@ -4,6 +4,7 @@
 //! symbolic links and reboots nothing. It makes the firmware's table of what Linux shows of it, so a test can
 //! give a machine another one. Windows itself is not here.
 
+use std::borrow::BorrowMut;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -161,7 +162,11 @@ impl Windows {
     pub fn value(&self, key: &str, name: &str) -> Option<String> {
         let mut command = self.program(Path::new("reg.exe"));
         command.args(["query", &format!(r"HKLM\{key}"), "/v", name]);
-        let said = said(command);
+        // Wine's program may fail to start on a busy machine, which must not pass for an absent value.
+        let said = (0..3)
+            .map(|_| said(&mut command))
+            .find(|said| said.code == Some(0) || said.text.contains("Unable to find"))
+            .unwrap_or_else(|| panic!("reg.exe does not read {name} of {key}"));
         let line = said.text.lines().find_map(|line| line.trim().strip_prefix(name))?.trim();
         let (_kind, value) = line.split_once("    ")?;
         Some(value.trim().to_owned())
@@ -278,8 +283,8 @@ impl Drop for Windows {
 }
 
 /// Runs a program to its end.
-pub fn said(mut command: Command) -> Said {
-    let output = command.stderr(Stdio::null()).output().expect("wine starts");
+pub fn said(mut command: impl BorrowMut<Command>) -> Said {
+    let output = command.borrow_mut().stderr(Stdio::null()).output().expect("wine starts");
     let text = String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n");
     Said { code: output.status.code(), text }
 }

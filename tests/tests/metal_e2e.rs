@@ -246,8 +246,8 @@ fn a_disc_installs_an_empty_disk_which_then_boots_by_both_firmwares_and_refuses_
     }
 }
 
-/// How often the power is cut; 100 take an hour and a half.
-fn cuts() -> u32 {
+/// How often the power is cut; 100 take three quarters of an hour.
+fn cuts() -> usize {
     std::env::var("KILN_TEST_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
 }
 
@@ -264,17 +264,16 @@ fn first_of(vm: &Vm, texts: &[&str]) -> String {
     }
 }
 
+/// Machines whose power is cut side by side, each with a disk of its own: each needs about one processor.
+const MACHINES: usize = 2;
+
 /// The whole machine ends at a moment between the beginning of the installation and its end, again and again,
 /// each time over the same disk, which nobody is told that it may overwrite.
 #[test]
 #[ignore = "slow: make test-long runs it"]
 fn an_installation_survives_power_cuts() {
-    const SHORTEST: u64 = 200;
-    const BEGINS: &str = "installing ";
-    const REFUSED: &str = "holds data";
     let _alone = workspace::exclusive("join-e2e");
-    let (image, folder) = (kiln::joining_image_of(IMAGE), workspace::scratch());
-    let disk = empty_disk(folder.path());
+    let image = kiln::joining_image_of(IMAGE);
     let server = folder::serve(&image.folder);
     let name =
         |ending: &str| image.file(ending).file_name().expect("a file has a name").display().to_string();
@@ -287,39 +286,52 @@ fn an_installation_survives_power_cuts() {
         name(".raw.zst"),
     );
     let set = image.file("-pxe");
-    let installer = |name: &str| {
+    let installer = |name: &str, disk: &Path| {
         Machine::new(name)
             .memory(3072)
             .kernel(&set.join("vmlinuz"), &set.join("initrd"), &line)
-            .disk(&disk)
+            .disk(disk)
     };
-    // How long it takes when nothing happens, on another disk.
-    let other = workspace::scratch();
-    let whole = Machine::new("cut-none")
-        .memory(3072)
-        .kernel(&set.join("vmlinuz"), &set.join("initrd"), &line)
-        .disk(&empty_disk(other.path()))
-        .boot(|vm| {
-            vm.wait_for(BEGINS, INSTALLATION)?;
-            let began = vm.age();
-            vm.wait_for("is on /dev/vda", INSTALLATION)?;
-            Ok(vm.age().saturating_sub(began))
-        });
-    workspace::say(&format!("an installation takes {:.1} s", whole.as_secs_f64()));
+    let each = cuts().div_ceil(MACHINES);
+    std::thread::scope(|scope| {
+        for number in 0..MACHINES {
+            let installer = &installer;
+            scope.spawn(move || survives_power_cuts(number, each, installer));
+        }
+    });
+}
+
+/// One machine, whose power is cut so often; `installer` is one of that name that installs to a disk.
+fn survives_power_cuts(machine: usize, cuts: usize, installer: &dyn Fn(&str, &Path) -> Machine) {
+    let installer = |name: &str, disk: &Path| installer(&format!("{name}-{machine}"), disk);
+    const SHORTEST: u64 = 200;
+    const BEGINS: &str = "installing ";
+    const REFUSED: &str = "holds data";
+    let folder = workspace::scratch();
+    // How long it takes when nothing happens.
+    let whole = installer("cut-none", &empty_disk(folder.path())).boot(|vm| {
+        vm.wait_for(BEGINS, INSTALLATION)?;
+        let began = vm.age();
+        vm.wait_for("is on /dev/vda", INSTALLATION)?;
+        Ok(vm.age().saturating_sub(began))
+    });
+    workspace::say(&format!("machine {machine}: an installation takes {:.1} s", whole.as_secs_f64()));
     let longest = u64::try_from(whole.as_millis()).unwrap_or(u64::MAX).max(SHORTEST + 1);
-    let mut state = u64::from(std::process::id());
+    let disk = empty_disk(folder.path());
+    let mut state = u64::from(std::process::id()) + machine as u64;
     let mut number = 0;
-    while number < cuts() {
+    while number < cuts {
         // A linear congruential generator (Knuth's MMIX): moments that differ, and can be told.
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let after = Duration::from_millis(SHORTEST + (state >> 33) % (longest - SHORTEST));
-        let begun = installer("cut").boot(|vm| {
+        let begun = installer("cut", &disk).boot(|vm| {
             let line = first_of(vm, &[BEGINS, REFUSED]);
-            workspace::say(&format!("cut {number}, {:.1} s later: {line}", after.as_secs_f64()));
             let begun = line.contains(BEGINS);
             if begun {
                 std::thread::sleep(after);
             }
+            let after = after.as_secs_f64();
+            workspace::say(&format!("machine {machine}, cut {number}, {after:.1} s later: {line}"));
             Ok(begun)
         });
         if begun {
@@ -330,10 +342,8 @@ fn an_installation_survives_power_cuts() {
         }
     }
     // A cut that came too late has left a whole disk.
-    installer("cut-last")
+    installer("cut-last", &disk)
         .boot(|vm| if first_of(vm, &[BEGINS, REFUSED]).contains(BEGINS) { installation(vm) } else { Ok(()) });
-    Machine::new("cut-booted")
-        .memory(3072)
-        .disk(&disk)
-        .boot(|vm| vm.wait_for("firstboot-verdict: ", INSTALLATION).map(drop));
+    let booted = Machine::new(&format!("cut-booted-{machine}")).memory(3072).disk(&disk);
+    booted.boot(|vm| vm.wait_for("firstboot-verdict: ", INSTALLATION).map(drop));
 }
