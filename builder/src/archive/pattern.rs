@@ -1,5 +1,7 @@
 //! Shell-style patterns for paths: `?`, `*` and `[…]` do not match `/`, `**` does.
 
+use std::collections::BTreeMap;
+
 use crate::tree::{Entry, Tree, TreePath};
 
 /// Whether all of `path` matches `pattern`. A `**/` also matches zero folders; a `[` without its `]` is a
@@ -18,11 +20,19 @@ pub fn matches(pattern: &str, path: &str) -> bool {
     matched[path.len()]
 }
 
-/// The entries of `tree` whose path matches `pattern`; only those that begin like it are compared with it.
+/// The entries of `tree` whose path matches `pattern`.
 /// What is behind a link is none of them: there are no such entries in a tree.
 pub fn entries<'a>(tree: &'a Tree, pattern: &'a str) -> impl Iterator<Item = (&'a TreePath, &'a Entry)> {
+    select(&tree.entries, pattern)
+}
+
+/// What a table has for the paths that match `pattern`; only those that begin like it are compared with it.
+pub(crate) fn select<'a, Of>(
+    paths: &'a BTreeMap<TreePath, Of>,
+    pattern: &'a str,
+) -> impl Iterator<Item = (&'a TreePath, &'a Of)> {
     let prefix = &pattern[..pattern.find('*').unwrap_or(pattern.len())];
-    let from = tree.entries.range(prefix.to_owned()..);
+    let from = paths.range(prefix.to_owned()..);
     let alike = from.take_while(move |(path, _)| path.starts_with(prefix));
     alike.filter(move |(path, _)| matches(pattern, path))
 }

@@ -19,8 +19,8 @@ fn image(change: impl FnOnce(&mut Subject)) -> Side {
     let link = Entry::symlink("/usr/lib/systemd/system/a.service");
     tree.insert("etc/systemd/system/multi-user.target.wants/a.service", link);
     tree.complete();
-    let command_lines = vec!["root=PARTUUID=1 console=tty0 console=ttyS0 quiet".to_owned()];
-    let mut subject = Subject { tree, arch: Arch::Amd64, command_lines, vouched: Vec::new(), windows: None };
+    let mut subject = Subject::new(tree, Arch::Amd64);
+    subject.command_lines.push("root=PARTUUID=1 console=tty0 console=ttyS0 quiet".to_owned());
     change(&mut subject);
     subject.tree.complete();
     Side::of_image("it".to_owned(), subject).unwrap()

@@ -195,7 +195,7 @@ impl Tree {
     }
 
     /// Everything below the folder `path`, in order, without the folder itself.
-    pub fn below<'a>(&'a self, path: &str) -> impl Iterator<Item = (&'a TreePath, &'a Entry)> {
+    pub fn below<'a>(&'a self, path: &str) -> impl Iterator<Item = (&'a TreePath, &'a Entry)> + use<'a> {
         let prefix = format!("{path}/");
         self.entries
             .range(prefix.clone()..)

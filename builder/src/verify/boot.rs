@@ -136,8 +136,7 @@ pub(super) fn of_tree(subject: &Subject) -> Vec<String> {
         let path = format!("/{}", path.strip_prefix("boot/").unwrap_or(path));
         CONFIGURATIONS.iter().any(|wanted| pattern::matches(wanted, &path))
     };
-    let texts = subject.texts("boot").filter(|(path, _)| is_one(path));
-    texts.flat_map(|(_, text)| of_configuration(&text)).collect()
+    subject.texts_of("boot", is_one).flat_map(|(_, text)| of_configuration(&text)).collect()
 }
 
 /// What follows `options`, `append`, or the kernel behind `linux`.

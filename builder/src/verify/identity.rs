@@ -1,7 +1,6 @@
 //! What each machine must make for itself, and what the making of an image leaves behind.
 
 use super::{Findings, Subject};
-use crate::archive::pattern;
 use crate::tree::Node;
 
 /// Patterns of files that are one machine's own, if they are not empty.
@@ -49,7 +48,7 @@ const LEFTOVERS: &[(&str, &str)] = &[
 ];
 
 pub(super) fn own(subject: &Subject, findings: &mut Findings<'_>) {
-    matching(subject, OWN, |path, why| {
+    matching(subject, OWN, |path, _, why| {
         let text = subject.text(path).unwrap_or_default();
         if !text.trim().is_empty() && text.trim() != NO_MACHINE_ID {
             findings.at(path, why);
@@ -58,20 +57,20 @@ pub(super) fn own(subject: &Subject, findings: &mut Findings<'_>) {
 }
 
 pub(super) fn leftovers(subject: &Subject, findings: &mut Findings<'_>) {
-    matching(subject, LEFTOVERS, |path, why| {
+    matching(subject, LEFTOVERS, |path, is_link, why| {
         // A link leads to what is not left over.
-        if subject.tree.file(path).is_some_and(|body| !body.is_empty()) {
+        if !is_link && subject.file(path).is_some_and(|(_, body)| !body.is_empty()) {
             findings.at(path, why);
         }
     });
 }
 
-/// Calls `found` for each file that has one of the patterns.
-fn matching(subject: &Subject, rows: &[(&str, &str)], mut found: impl FnMut(&str, &str)) {
+/// Calls `found` for each file that has one of the patterns, and tells whether it is a link.
+fn matching(subject: &Subject, rows: &[(&str, &str)], mut found: impl FnMut(&str, bool, &str)) {
     for (wanted, why) in rows {
-        for (path, entry) in pattern::entries(&subject.tree, wanted) {
+        for (path, entry) in subject.matching(wanted) {
             if !matches!(entry.node, Node::Directory) {
-                found(path, why);
+                found(path, matches!(entry.node, Node::Symlink(_)), why);
             }
         }
     }

@@ -22,7 +22,6 @@ pub(super) fn kubelet_of(subject: &Subject) -> Option<&'static str> {
 
 /// Without a kubelet the image is no node, and nothing is missing.
 pub(super) fn node(subject: &Subject, findings: &mut Findings<'_>) {
-    let tree = &subject.tree;
     let Some(kubelet) = kubelet_of(subject) else { return };
     for path in [
         kubelet,
@@ -44,13 +43,13 @@ pub(super) fn node(subject: &Subject, findings: &mut Findings<'_>) {
             Ok(None) | Err(_) => findings.at(path, "it is no program"),
         }
     }
-    let has = |folder: &str| tree.below(folder).any(|(_, entry)| matches!(entry.node, Node::File(_)));
+    let has = |folder: &str| subject.below(folder).any(|(_, entry)| matches!(entry.node, Node::File(_)));
     if !["opt/cni/bin", "usr/lib/cni", "usr/libexec/cni"].iter().any(|folder| has(folder)) {
         findings.add("CNI", "the image has no plugins of CNI");
     }
     const UNITS: [&str; 3] = ["usr/lib/systemd/system", "etc/systemd/system", "usr/local/lib/systemd/system"];
     let has_unit =
-        |unit: &str| UNITS.iter().any(|folder| tree.get(&format!("{folder}/{unit}.service")).is_some());
+        |unit: &str| UNITS.iter().any(|folder| subject.file(&format!("{folder}/{unit}.service")).is_some());
     let has_runtime = contract::runtime::RUNTIMES.iter().any(|runtime| has_unit(runtime.name));
     if !has_runtime {
         findings.add("container runtime", "the image has no unit of one");
@@ -75,9 +74,8 @@ pub(super) fn unit_files(subject: &Subject) -> Vec<String> {
     let drop_ins = folders.iter().flat_map(|folder| {
         let folder = format!("{folder}/{UNIT}.d");
         subject
-            .tree
             .below(&folder)
-            .map(|(path, _)| path.clone())
+            .map(|(path, _)| path.to_owned())
             .filter(|path| path.ends_with(".conf"))
             .collect::<Vec<_>>()
     });

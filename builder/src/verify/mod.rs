@@ -9,10 +9,12 @@ mod boot;
 pub mod cis;
 mod identity;
 mod kubernetes;
+mod links;
 mod modes;
 mod network;
 mod origin;
 mod secrets;
+mod subject;
 mod units;
 mod windows;
 
@@ -23,30 +25,11 @@ use serde::Serialize;
 
 use crate::base::rootfs::{self, Source};
 use crate::definition::plan::Arch;
-use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
-use crate::tree::merge::real_path;
-use crate::tree::{Body, Entry, Node, Tree};
+use subject::LARGEST_TEXT;
+pub use subject::Subject;
 pub use windows::Windows;
-
-/// The largest file in which text is looked for, in bytes.
-const LARGEST_TEXT: u64 = 1 << 20;
-
-/// An image to be checked.
-#[derive(Debug)]
-pub struct Subject {
-    /// Its root file system; `/var` as a machine has it at first boot.
-    pub tree: Tree,
-    /// For which architecture.
-    pub arch: Arch,
-    /// Kernel command lines of its boot entries; none if the image has no boot partition.
-    pub command_lines: Vec<String>,
-    /// Digests of single files that the manifest vouches for, with the names of their artifacts.
-    pub vouched: Vec<(String, Digest)>,
-    /// The image, if it is one of Windows. Then the tree is empty.
-    pub windows: Option<Windows>,
-}
 
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -124,6 +107,8 @@ const CHECKS: &[Check] = &[
         run: origin::packages,
     },
     Check { name: "artifact", help: "find out who changed it; build the image anew", run: origin::artifacts },
+    // The last one: it tells what the others could not read.
+    Check { name: "unread", help: "look at it yourself, or take it out of the image", run: subject::unread },
 ];
 
 /// Where a check puts what it finds.
@@ -206,7 +191,7 @@ pub fn read(path: &Path, title: &str, wanted: Wanted<'_>, store: &Store, spool: 
         Ok(found) => found,
         Err(error) => {
             let windows = windows::read(path, title, edition, spool)?;
-            return windows.map(|it| Subject::of(it, arch)).ok_or(error);
+            return windows.map(|it| Subject::of_windows(it, arch)).ok_or(error);
         }
     };
     if tree.os_release("ID").is_none() {
@@ -215,55 +200,14 @@ pub fn read(path: &Path, title: &str, wanted: Wanted<'_>, store: &Store, spool: 
             .help("name a whole image: a disk, a root file system, an OCI layout"));
     }
     let on_esp = esp.map(|(disk, offset)| boot::command_lines(&disk, offset, spool)).transpose()?;
-    let command_lines = on_esp.unwrap_or_default();
-    let mut subject = Subject { tree, arch, command_lines, vouched: Vec::new(), windows: None };
+    let mut subject = Subject::new(tree, arch);
+    subject.command_lines = on_esp.unwrap_or_default();
     let in_tree = boot::of_tree(&subject);
     subject.command_lines.extend(in_tree);
     Ok(subject)
 }
 
-impl Subject {
-    /// The text of a file, behind links too, if it is one of at most a MiB.
-    fn text(&self, path: &str) -> Option<String> {
-        let Node::File(body) = &self.tree.get(&real_path(&self.tree, path)?)?.node else { return None };
-        if body.len() > LARGEST_TEXT {
-            return None;
-        }
-        Some(String::from_utf8_lossy(&body.read().ok()?).into_owned())
-    }
-
-    fn of(windows: Windows, arch: Arch) -> Self {
-        let (command_lines, vouched) = (Vec::new(), Vec::new());
-        Self { tree: Tree::default(), arch, command_lines, vouched, windows: Some(windows) }
-    }
-
-    /// Whether it has a kubelet.
-    pub fn is_node(&self) -> bool {
-        match &self.windows {
-            Some(windows) => windows.is_node(),
-            None => kubernetes::kubelet_of(self).is_some(),
-        }
-    }
-
-    /// How many files and folders it has.
-    pub fn count(&self) -> usize {
-        self.windows.as_ref().map_or(self.tree.entries.len(), Windows::count)
-    }
-
-    /// The file at `path`, behind links too, and its content.
-    fn file(&self, path: &str) -> Option<(&Entry, &Body)> {
-        let entry = self.tree.get(&real_path(&self.tree, path)?)?;
-        match &entry.node {
-            Node::File(body) => Some((entry, body)),
-            _ => None,
-        }
-    }
-
-    /// Paths and texts of the files below a folder.
-    fn texts<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, String)> {
-        self.tree.below(folder).filter_map(|(path, _)| Some((path.as_str(), self.text(path)?)))
-    }
-}
-
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_image;

@@ -1,18 +1,15 @@
 use super::*;
-use crate::tree::{Body, Entry};
+use crate::digest::Digest;
+use crate::tree::{Body, Entry, Tree};
 
 /// A program of amd64, as far as its header tells.
-const PROGRAM: &[u8] = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0";
+pub(super) const PROGRAM: &[u8] = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0";
 
 /// A node without faults.
-fn healthy() -> Subject {
-    let mut subject = Subject {
-        tree: Tree::default(),
-        arch: Arch::Amd64,
-        command_lines: vec!["console=ttyS0 root=PARTUUID=1 quiet".to_owned()],
-        vouched: vec![("kubelet".to_owned(), Digest::of(PROGRAM))],
-        windows: None,
-    };
+pub(super) fn healthy() -> Subject {
+    let mut subject = Subject::new(Tree::default(), Arch::Amd64);
+    subject.command_lines.push("console=ttyS0 root=PARTUUID=1 quiet".to_owned());
+    subject.vouched.push(("kubelet".to_owned(), Digest::of(PROGRAM)));
     let md5 = hex::encode(<md5::Md5 as md5::Digest>::digest(PROGRAM));
     for (path, mode, text) in [
         ("etc/passwd", 0o644, "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"),
@@ -46,7 +43,7 @@ fn healthy() -> Subject {
     subject
 }
 
-fn plant(subject: &mut Subject, path: &str, mode: u32, bytes: &[u8]) {
+pub(super) fn plant(subject: &mut Subject, path: &str, mode: u32, bytes: &[u8]) {
     subject.tree.insert(path, Entry::file(Body::inline(bytes), mode));
 }
 
@@ -58,11 +55,26 @@ fn enable(subject: &mut Subject, unit: &str) {
 }
 
 /// A fault: the check that finds it, where, and what makes it.
-type Fault = (&'static str, &'static str, fn(&mut Subject));
+pub(super) type Fault = (&'static str, &'static str, fn(&mut Subject));
 
 #[test]
 fn a_sound_node_has_no_findings() {
     assert_eq!(verify(&healthy(), &[]), []);
+}
+
+/// Plants each fault into a node without others.
+pub(super) fn check_faults(faults: &[Fault]) {
+    for (check, what, fault) in faults {
+        let mut node = healthy();
+        fault(&mut node);
+        node.tree.complete();
+        let found = verify(&node, &[]);
+        let places: Vec<(&str, &str)> = found.iter().map(|one| (one.check, one.what.as_str())).collect();
+        assert_eq!(places, [(*check, *what)], "{found:#?}");
+        for allowed in [(*check).to_owned(), format!("{check}:{what}")] {
+            assert_eq!(verify(&node, &[allowed]), []);
+        }
+    }
 }
 
 #[test]
@@ -348,6 +360,7 @@ fn every_planted_fault_is_found_where_it_is_and_by_its_check_alone() {
             plant(node, "var/lib/dpkg/diversions", 0o644, b"/usr/bin/bash\n/usr/bin/bash.distrib\nother\n");
             plant(node, "usr/bin/bash.distrib", 0o755, b"\x7fELF another");
         }),
+        ("unread", "/etc/sudoers", |node| plant(node, "etc/sudoers", 0o440, &[b'#'; (1 << 20) + 1])),
         ("kernel-argument", "init=/bin/sh", |node| {
             plant(
                 node,
@@ -360,17 +373,7 @@ fn every_planted_fault_is_found_where_it_is_and_by_its_check_alone() {
         }),
     ];
     assert!(faults.len() >= 30);
-    for (check, what, fault) in faults {
-        let mut node = healthy();
-        fault(&mut node);
-        node.tree.complete();
-        let found = verify(&node, &[]);
-        let places: Vec<(&str, &str)> = found.iter().map(|one| (one.check, one.what.as_str())).collect();
-        assert_eq!(places, [(*check, *what)], "{found:#?}");
-        for allowed in [(*check).to_owned(), format!("{check}:{what}")] {
-            assert_eq!(verify(&node, &[allowed]), []);
-        }
-    }
+    check_faults(faults);
     let found: BTreeSet<&str> = faults.iter().map(|(check, ..)| *check).collect();
     assert_eq!(
         CHECKS.iter().map(|check| check.name).collect::<BTreeSet<_>>(),
@@ -431,12 +434,6 @@ fn what_looks_like_a_fault_and_is_none_is_not_told() {
 
 #[test]
 fn a_tree_without_anything_is_no_node_and_has_no_faults() {
-    let subject = Subject {
-        tree: Tree::default(),
-        arch: Arch::Arm64,
-        command_lines: Vec::new(),
-        vouched: Vec::new(),
-        windows: None,
-    };
+    let subject = Subject::new(Tree::default(), Arch::Arm64);
     assert_eq!(verify(&subject, &[]), []);
 }

@@ -1,7 +1,6 @@
 use super::super::verify;
 use super::*;
 use crate::definition::plan::Arch;
-use crate::tree::Tree;
 
 const ENVIRONMENT_OF_NODE: [&str; 6] = [
     r"k\kubelet.exe",
@@ -60,8 +59,7 @@ fn healthy(build: &str, revision: u32) -> Subject {
         runtime: Some("  sandbox = \"registry.k8s.io/pause:3.10\"\n".to_owned()),
         enables: Vec::new(),
     };
-    let (command_lines, vouched) = (Vec::new(), Vec::new());
-    Subject { tree: Tree::default(), arch: Arch::Amd64, command_lines, vouched, windows: Some(windows) }
+    Subject::of_windows(windows, Arch::Amd64)
 }
 
 /// A fault: the check that finds it, what it says, and what makes it.

@@ -125,7 +125,7 @@ pub(super) const RULES: &[Rule] = &[
 /// The unit and its drop-ins, the largest first.
 fn units(image: &Settings<'_>, most: u32) -> Option<(String, u32, Outcome)> {
     kubernetes::unit_files(image.subject).into_iter().find_map(|path| {
-        let entry = image.subject.tree.get(&path)?;
+        let (entry, _) = image.subject.file(&path)?;
         let (found, expected) = wrong_mode(entry, most)?;
         Some((path.clone(), entry.mode, finding(found, expected, format!("/{path}"))))
     })
@@ -163,10 +163,10 @@ fn kubeconfig(image: &Settings<'_>) -> Outcome {
 /// What the image itself has of it: the join writes the rest.
 fn configuration(image: &Settings<'_>) -> Outcome {
     let folder = kubernetes::config_folder(image.subject).unwrap_or_default();
-    let own = image.subject.tree.entries.get_key_value("var/lib/kubelet/config.yaml");
-    let drop_ins = image.subject.tree.below(&folder).filter(|(path, _)| path.ends_with(".conf"));
+    let own = image.subject.matching("var/lib/kubelet/config.yaml");
+    let drop_ins = image.subject.below(&folder).filter(|(path, _)| path.ends_with(".conf"));
     let mut any = false;
-    for (path, entry) in own.into_iter().chain(drop_ins) {
+    for (path, entry) in own.chain(drop_ins) {
         if !matches!(entry.node, Node::File(_)) {
             continue;
         }

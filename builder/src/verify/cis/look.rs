@@ -2,7 +2,6 @@
 
 use super::Outcome;
 use super::settings::{Set, Settings, exists};
-use crate::archive::pattern;
 use crate::tree::{Entry, Node};
 use crate::verify::{self, Subject};
 
@@ -187,7 +186,7 @@ pub(super) fn wrong_mode(entry: &Entry, most: u32) -> Option<(String, String)> {
 
 fn mode(subject: &Subject, wanted: &str, most: u32) -> Outcome {
     let mut any = false;
-    for (path, entry) in pattern::entries(&subject.tree, wanted) {
+    for (path, entry) in subject.matching(wanted) {
         if matches!(entry.node, Node::Symlink(_)) {
             continue;
         }
@@ -288,7 +287,7 @@ fn watched(rule: &str) -> Vec<(&str, bool)> {
 }
 
 fn no_file(subject: &Subject, name: &str) -> Outcome {
-    let found = ["root", "home"].iter().flat_map(|home| subject.tree.below(home)).find(|(path, entry)| {
+    let found = ["root", "home"].iter().flat_map(|home| subject.below(home)).find(|(path, entry)| {
         path.rsplit('/').next() == Some(name) && !matches!(entry.node, Node::Directory)
     });
     passed_unless(found.map(|(path, _)| finding(name, "no such file", format!("/{path}"))))

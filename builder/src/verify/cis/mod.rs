@@ -102,16 +102,23 @@ pub fn ids() -> impl Iterator<Item = &'static str> {
 /// Asks every rule of the image. Findings of the rules in `allowed` are accepted.
 pub fn answers(subject: &Subject, allowed: &[String]) -> Vec<Answer> {
     let image = settings::Settings::of(subject);
-    let answer = |rule: &Rule| {
-        let outcome = match rule.look.at(&image) {
+    let outcomes: Vec<(&Rule, Outcome)> = rules().map(|rule| (rule, rule.look.at(&image))).collect();
+    // What a rule could not read may be what it asks for.
+    let unread = match subject.unread().first_key_value() {
+        None => String::new(),
+        Some((path, why)) => format!("not all files could be read, such as {path}: {why}"),
+    };
+    let answer = |(rule, outcome): (&Rule, Outcome)| {
+        let outcome = match outcome {
             Outcome::Finding { .. } if allowed.iter().any(|id| id == rule.id) => {
                 Outcome::Exempt { reason: "accepted by --allow".to_owned() }
             }
+            Outcome::Passed if !unread.is_empty() => look::not_checked(unread.clone()),
             outcome => outcome,
         };
         Answer { id: rule.id, title: rule.title, outcome }
     };
-    rules().map(answer).collect()
+    outcomes.into_iter().map(answer).collect()
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ impl<'a> Settings<'a> {
 fn sysctl(subject: &Subject) -> Vec<(String, Set)> {
     let mut files: BTreeMap<&str, (&str, String)> = BTreeMap::new();
     for folder in ["usr/lib/sysctl.d", "usr/local/lib/sysctl.d", "etc/sysctl.d"] {
-        for (path, text) in subject.texts(folder).filter(|(path, _)| path.ends_with(".conf")) {
+        for (path, text) in subject.texts_of(folder, |path| path.ends_with(".conf")) {
             files.insert(path.rsplit('/').next().unwrap_or(path), (path, text));
         }
     }
@@ -107,7 +107,7 @@ fn sysctl(subject: &Subject) -> Vec<(String, Set)> {
 fn kubelet(subject: &Subject) -> BTreeMap<String, Set> {
     let mut fields = BTreeMap::new();
     let Some(folder) = kubernetes::config_folder(subject) else { return fields };
-    for (path, text) in subject.texts(&folder).filter(|(path, _)| path.ends_with(".conf")) {
+    for (path, text) in subject.texts_of(&folder, |path| path.ends_with(".conf")) {
         for document in kubernetes::documents(&text) {
             flatten("", &document, &mut |name, value| {
                 fields.insert(name, Set { value, path: format!("/{path}") });
@@ -165,7 +165,7 @@ fn read_ssh(subject: &Subject, path: &str, depth: usize, settings: &mut BTreeMap
             "include" => {
                 for wanted in value.split_whitespace() {
                     let wanted = wanted.trim_start_matches('/');
-                    for (path, _) in pattern::entries(&subject.tree, wanted) {
+                    for (path, _) in subject.matching(wanted) {
                         read_ssh(subject, path, depth + 1, settings);
                     }
                 }
@@ -181,7 +181,7 @@ fn read_ssh(subject: &Subject, path: &str, depth: usize, settings: &mut BTreeMap
 /// augenrules(8): the rules of all files, by name.
 fn audit(subject: &Subject) -> Vec<String> {
     let mut lines = Vec::new();
-    for (_, text) in subject.texts("etc/audit/rules.d").filter(|(path, _)| path.ends_with(".rules")) {
+    for (_, text) in subject.texts_of("etc/audit/rules.d", |path| path.ends_with(".rules")) {
         lines.extend(text.lines().map(str::trim).filter(|line| line.starts_with('-')).map(str::to_owned));
     }
     lines

@@ -59,13 +59,7 @@ fn put(subject: &mut Subject, path: &str, mode: u32, bytes: &[u8]) {
 
 /// A node with the files of Kiln's layers, and modules that some rules forbid.
 fn node(has_cis: bool) -> Subject {
-    let mut subject = Subject {
-        tree: Tree::default(),
-        arch: Arch::Amd64,
-        command_lines: Vec::new(),
-        vouched: Vec::new(),
-        windows: None,
-    };
+    let mut subject = Subject::new(Tree::default(), Arch::Amd64);
     let config_dir =
         b"[Service]\nEnvironment=\"KUBELET_CONFIG_DIR_ARGS=--config-dir=/etc/kubernetes/kubelet.conf.d\"\n";
     let units = "usr/lib/systemd/system/kubelet.service";
@@ -126,6 +120,17 @@ fn a_node_without_the_layer_has_findings_and_says_what_it_has_instead() {
 
 /// A rule, and what makes a node with the layer fail it.
 type Fault = (&'static str, fn(&mut Subject));
+
+#[test]
+fn no_rule_passes_when_files_were_not_read() {
+    let mut node = node(true);
+    assert!(Counts::of(&answers(&node, &[])).passed > 0);
+    put(&mut node, "etc/sysctl.d/x.conf", 0o644, &[b'\n'; (1 << 20) + 1]);
+    let answers = answers(&node, &[]);
+    assert!(answers.iter().all(|answer| answer.outcome != Outcome::Passed));
+    let wanted = |outcome: &Outcome| format!("{outcome:?}").contains("such as /etc/sysctl.d/x.conf");
+    assert!(answers.iter().any(|answer| wanted(&answer.outcome)));
+}
 
 #[test]
 fn what_undoes_a_rule_is_found() {
@@ -230,13 +235,7 @@ fn the_layer_of_auditd_meets_rules_and_misses_those_that_it_leaves() {
 
 #[test]
 fn what_no_file_tells_is_never_passed_and_an_accepted_finding_is_exempt() {
-    let empty = Subject {
-        tree: Tree::default(),
-        arch: Arch::Amd64,
-        command_lines: Vec::new(),
-        vouched: Vec::new(),
-        windows: None,
-    };
+    let empty = Subject::new(Tree::default(), Arch::Amd64);
     let all = answers(&empty, &[]);
     for id in
         ["k8s-4.2.1", "k8s-4.2.3", "linux-1.1.6", "linux-2.2.4", "linux-5.1.2", "linux-5.2.10", "linux-3.4.1"]

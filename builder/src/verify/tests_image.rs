@@ -1,0 +1,87 @@
+//! How an image is read, whatever a check looks for in it.
+
+use super::tests::{Fault, check_faults, healthy, plant};
+use super::{Subject, boot, verify};
+use crate::tree::Entry;
+
+fn link(node: &mut Subject, path: &str, target: &str) {
+    node.tree.insert(path, Entry::symlink(target));
+}
+
+#[test]
+fn what_is_behind_links_to_folders_is_found() {
+    let faults: &[Fault] = &[
+        ("sudo", "/etc/sudoers.d/x", |node| {
+            link(node, "etc/sudoers.d", "/opt/s");
+            plant(node, "opt/s/x", 0o440, b"ubuntu ALL=(ALL) NOPASSWD:ALL\n");
+        }),
+        ("ssh", "/etc/ssh/sshd_config.d/x.conf", |node| {
+            node.tree.remove("etc/ssh");
+            link(node, "etc/ssh", "../opt/ssh");
+            link(node, "opt/ssh/sshd_config.d", "/opt/more");
+            plant(node, "opt/more/x.conf", 0o644, b"PermitRootLogin yes\n");
+        }),
+        ("identity", "/etc/ssh/ssh_host_rsa_key.pub", |node| {
+            node.tree.remove("etc/ssh");
+            link(node, "etc/ssh", "/opt/ssh");
+            plant(node, "opt/ssh/ssh_host_rsa_key.pub", 0o644, b"ssh-rsa AAAA");
+        }),
+        ("debug-shell", "/etc/systemd/system/getty@tty1.service.d/x.conf", |node| {
+            link(node, "etc/systemd/system/getty@tty1.service.d", "/opt/g");
+            plant(node, "opt/g/x.conf", 0o644, b"[Service]\nExecStart=-/sbin/agetty --autologin root %I\n");
+        }),
+        ("leftover", "/root/.bash_history", |node| {
+            link(node, "root", "var/roothome");
+            plant(node, "var/roothome/.bash_history", 0o600, b"ls\n");
+        }),
+        ("kernel-argument", "init=/bin/sh", |node| {
+            link(node, "boot", "usr/lib/x");
+            plant(node, "usr/lib/x/grub/grub.cfg", 0o644, b"linux /vmlinuz init=/bin/sh\n");
+            node.tree.complete();
+            let lines = boot::of_tree(node);
+            node.command_lines.extend(lines);
+        }),
+        ("unread", "/etc/sudoers.d", |node| link(node, "etc/sudoers.d", "/")),
+        ("unread", "/etc/a/b/b/b/b/b/b/b/b", |node| {
+            link(node, "etc/a", "/opt/a");
+            link(node, "opt/a/b", "/opt/b");
+            link(node, "opt/b/b", "/opt/a");
+        }),
+    ];
+    check_faults(faults);
+}
+
+#[test]
+fn links_that_lead_to_nothing_new_are_no_fault() {
+    let mut node = healthy();
+    link(&mut node, "bin", "usr/bin");
+    link(&mut node, "etc/ssh/here", ".");
+    link(&mut node, "etc/ssh/above", "..");
+    link(&mut node, "etc/ssh/gone", "/nowhere");
+    link(&mut node, "etc/ssh/loop", "loop");
+    node.tree.complete();
+    assert_eq!(verify(&node, &[]), []);
+}
+
+/// A file that a check wants is never left out without a word.
+#[test]
+fn files_that_are_too_large_are_told() {
+    const LARGE: &[u8] = &[b'\n'; (1 << 20) + 1];
+    let faults: &[Fault] = &[
+        ("unread", "/etc/shadow", |node| plant(node, "etc/shadow", 0o640, LARGE)),
+        ("unread", "/etc/passwd", |node| plant(node, "etc/passwd", 0o644, LARGE)),
+        ("unread", "/etc/ssh/sshd_config", |node| plant(node, "etc/ssh/sshd_config", 0o644, LARGE)),
+        ("unread", "/etc/sudoers.d/x", |node| plant(node, "etc/sudoers.d/x", 0o440, LARGE)),
+        ("unread", "/etc/machine-id", |node| plant(node, "etc/machine-id", 0o444, LARGE)),
+        ("unread", "/etc/ld.so.preload", |node| {
+            plant(node, "usr/share/x", 0o644, LARGE);
+            link(node, "etc/ld.so.preload", "/usr/share/x");
+        }),
+    ];
+    check_faults(faults);
+    let mut node = healthy();
+    plant(&mut node, "boot/vmlinuz-1", 0o644, LARGE);
+    node.tree.complete();
+    assert_eq!(boot::of_tree(&node), [""; 0]);
+    assert_eq!(verify(&node, &[]), []);
+}
