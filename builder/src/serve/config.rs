@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde::Deserialize;
 use serde_yaml_ng::Value;
@@ -30,10 +30,17 @@ const TOKEN: &str = "${token}";
 pub(super) struct Configs {
     path: PathBuf,
     is_folder: bool,
-    /// The text that most machines have in common is in memory once.
-    common: Mutex<Arc<str>>,
-    /// Where the report goes in texts that were read before: a long text takes long to be understood.
-    known: Mutex<BTreeMap<Digest, Option<Place>>>,
+    /// Texts that were read before: one that many machines get is in memory once.
+    known: Mutex<BTreeMap<Digest, Known>>,
+}
+
+/// A text that was read before.
+#[derive(Debug)]
+struct Known {
+    /// Nothing when no machine has it any more.
+    text: Weak<str>,
+    /// Where the report goes: a long text takes long to be understood.
+    place: Option<Place>,
 }
 
 /// A node config with variables.
@@ -75,8 +82,7 @@ impl Configs {
     /// before a machine asks. `has_token` says whether there is a token command.
     pub fn open(path: &Path, has_token: bool) -> Result<(Self, Vec<String>)> {
         let is_folder = path.metadata().at("reading", path)?.is_dir();
-        let configs =
-            Self { path: path.to_owned(), is_folder, common: Mutex::new("".into()), known: Mutex::default() };
+        let configs = Self { path: path.to_owned(), is_folder, known: Mutex::default() };
         let mut notices = Vec::new();
         let files = configs.files()?;
         if files.is_empty() {
@@ -103,7 +109,7 @@ impl Configs {
                 return Err(Error::new(ErrorKind::Definition, message)
                     .help("add --token-command kubeadm token create --ttl 30m"));
             }
-            if configs.place(&text).is_none() {
+            if configs.template(text).place.is_none() {
                 notices.push(format!(
                     "{}: no report is added: only a node config of YAML documents without a report takes one",
                     file.display()
@@ -134,36 +140,34 @@ impl Configs {
         if self.is_folder {
             for name in identity.file_names() {
                 if let Some(text) = read(&self.path.join(name + ".yaml"))? {
-                    return Ok(Some(Template { place: self.place(&text), text: text.into() }));
+                    return Ok(Some(self.template(text)));
                 }
             }
         }
         let common =
             if self.is_folder { self.path.join(DEFAULT.to_owned() + ".yaml") } else { self.path.clone() };
-        Ok(read(&common)?.map(|text| Template { place: self.place(&text), text: self.shared(text) }))
+        Ok(read(&common)?.map(|text| self.template(text)))
     }
 
-    fn place(&self, text: &str) -> Option<Place> {
+    fn template(&self, text: String) -> Template {
         let digest = Digest::of(text.as_bytes());
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = known().get(&digest) {
-            return *place;
-        }
-        let place = place(text);
+        let before = known().get(&digest).map(|known| (known.text.upgrade(), known.place));
+        let (text, place) = match before {
+            Some((Some(text), place)) => return Template { text, place },
+            Some((None, place)) => (text, place),
+            None => {
+                let place = place(&text);
+                (text, place)
+            }
+        };
+        let template = Template { text: text.into(), place };
         let mut known = known();
         if known.len() >= MOST_KNOWN {
             known.clear();
         }
-        known.insert(digest, place);
-        place
-    }
-
-    fn shared(&self, text: String) -> Arc<str> {
-        let mut common = self.common.lock().unwrap_or_else(PoisonError::into_inner);
-        if **common != *text {
-            *common = text.into();
-        }
-        common.clone()
+        known.insert(digest, Known { text: Arc::downgrade(&template.text), place });
+        template
     }
 }
 

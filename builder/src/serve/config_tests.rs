@@ -28,6 +28,10 @@ fn the_file_of_the_mac_comes_first_and_the_default_last() {
         put(name);
         assert_eq!(found(), format!("# {name}\n"));
     }
+    // One text that many machines are given is in memory once.
+    let text = |query: &str| configs.find(&identity(query)).unwrap().unwrap().text;
+    let first = text("mac=52:54:00:00:00:03&serial=S1");
+    assert!(std::sync::Arc::ptr_eq(&first, &text("mac=52:54:00:00:00:04&serial=S1")));
     fs::remove_file(folder.path().join("default.yaml")).unwrap();
     assert!(configs.find(&identity("mac=52:54:00:00:00:02")).unwrap().is_none());
     for name in ["52-54-00-AB-CD-EF.yaml", "4C4C4544-0042-3510-8052-B4C04F4E4D3F.yaml"] {

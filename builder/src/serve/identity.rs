@@ -75,7 +75,9 @@ impl Identity {
         let both = macs
             .chain(self.uuid.clone())
             .flat_map(|name| [name.to_ascii_uppercase(), name].into_iter().rev());
-        let serial = self.serial.iter().filter(|serial| is_plain(serial));
+        // A serial number is anything that firmware says: none may stand for another machine's better name.
+        let is_own = |serial: &&String| is_plain(serial) && mac(serial).is_none() && uuid(serial).is_none();
+        let serial = self.serial.iter().filter(is_own);
         let mut names: Vec<String> = both.chain(serial.cloned()).collect();
         names.dedup();
         names
@@ -192,6 +194,11 @@ mod tests {
             let identity = Identity::parse(&format!("serial={serial}")).unwrap();
             assert!(identity.file_names().is_empty(), "{serial}");
             assert!(!identity.serial.unwrap().contains(['\n', '\r']), "{serial}");
+        }
+        // Another machine's better name.
+        for serial in ["52-54-00-12-34-56", "4C4C4544-0042-3510-8052-b4c04f4e4d31"] {
+            let identity = Identity::parse(&format!("mac=02-00-00-00-00-66&serial={serial}")).unwrap();
+            assert!(!identity.file_names().iter().any(|name| name.eq_ignore_ascii_case(serial)), "{serial}");
         }
         for serial in ["%zz", "%f", "%ff%fe", "%20"] {
             let identity = Identity::parse(&format!("mac=52:54:00:12:34:56&serial={serial}")).unwrap();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +27,9 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// What to do when the folder cannot be used.
 const HELP: &str =
     "check who owns that place and whether it has space, or choose another folder with --state";
+
+/// The rights to write of the group and of others.
+const OF_OTHERS: u32 = 0o022;
 
 type All = BTreeMap<Arc<str>, Machine>;
 
@@ -57,7 +60,14 @@ struct Line {
 /// The folder for what is remembered, which only this user may read: it is made if it is missing.
 pub(super) fn make_folder(folder: &Path) -> Result<()> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.at("creating", folder).map_err(|error| error.other_help(HELP))
+    made.at("creating", folder).map_err(|error| error.other_help(HELP))?;
+    let mode = folder.metadata().at("reading", folder)?.permissions().mode();
+    if mode & OF_OTHERS == 0 {
+        return Ok(());
+    }
+    let message = format!("{}: other users can write to this folder", folder.display());
+    let help = format!("chmod go-w {}, or choose another folder with --state", folder.display());
+    Err(Error::new(ErrorKind::Io, message).help(help))
 }
 
 impl Journal {
@@ -186,11 +196,22 @@ fn read(file: &File, path: &Path) -> Result<Found> {
     Ok(found)
 }
 
+/// A new file with these rights. What is there is replaced, and no link is followed.
+pub(super) fn create(path: &Path, mode: u32) -> Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io("removing", path, &error));
+        }
+        _ => {}
+    }
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(mode);
+    options.open(path).at("creating", path)
+}
+
 /// A new file with a line for each machine, and its length.
 fn write(path: &Path, machines: &All) -> Result<(File, u64)> {
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let file = options.open(path).at("creating", path)?;
+    let file = create(path, 0o600)?;
     let mut to = BufWriter::new(&file);
     for (key, machine) in machines {
         writeln!(to, "{}", json!({ "key": key, "machine": machine })).at("writing", path)?;
@@ -220,6 +241,22 @@ mod tests {
     fn names(folder: &Path) -> (Vec<String>, Option<String>) {
         let (machines, mut journal) = Journal::open(folder).unwrap();
         (machines.keys().map(|key| key.to_string()).collect(), journal.notices.pop())
+    }
+
+    #[test]
+    fn what_others_may_have_put_into_the_folder_leads_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, mut journal) = Journal::open(folder.path()).unwrap();
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "of another program").unwrap();
+        std::os::unix::fs::symlink(&victim, folder.path().join("machines.new")).unwrap();
+        journal.rewrite(&all(&["a"])).unwrap();
+        drop(journal);
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "of another program");
+        assert_eq!(names(folder.path()).0, ["a"]);
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let error = Journal::open(folder.path()).unwrap_err();
+        assert!(error.hint().unwrap().contains("chmod go-w"), "{error}");
     }
 
     #[test]

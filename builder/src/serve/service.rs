@@ -229,7 +229,7 @@ impl Service {
             return Err(Refusal::Never(format!("the image is for {own}, the machine is {wanted}")));
         }
         let config = match &self.configs {
-            Some(configs) => Some(self.config_for(configs, identity, peer).await?),
+            Some(configs) => Some(self.config_for(configs, identity, machine, peer).await?),
             None => None,
         };
         let ids = self
@@ -263,6 +263,7 @@ impl Service {
         &self,
         configs: &Configs,
         identity: &Identity,
+        machine: &Arc<str>,
         peer: &Peer,
     ) -> Result<Config, Refusal> {
         let template = match configs.find(identity) {
@@ -274,10 +275,12 @@ impl Service {
             }
         };
         let token = match &self.tokens {
-            Some(tokens) if template.wants_token() => Some(tokens.make().await.map_err(|error| {
-                super::warn(&format!("no token for {}: {error}", identity.key().unwrap_or_default()));
-                Refusal::Now("there is no token".to_owned())
-            })?),
+            Some(tokens) if template.wants_token() => {
+                Some(tokens.make(machine, peer.address).await.map_err(|error| {
+                    super::warn(&format!("no token for {}: {error}", identity.key().unwrap_or_default()));
+                    Refusal::Now("there is no token".to_owned())
+                })?)
+            }
             _ => None,
         };
         let report = self.reports.as_ref().map(|(port, authority)| {

@@ -2,10 +2,9 @@
 //! and a certificate for each address at which it is reached.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -20,7 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-use super::journal::make_folder;
+use super::journal::{create, make_folder};
 use crate::determinism::present;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 
@@ -126,14 +125,7 @@ fn kept(folder: &Path) -> Result<(String, String)> {
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
     let new = path.with_extension("new");
-    let mut options = File::options();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&new)
-        .at("creating", &new)?;
+    let mut file = create(&new, mode)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).at("writing", &new)?;
     fs::rename(&new, path).at("renaming", &new)
 }

@@ -1,6 +1,9 @@
 //! Bootstrap tokens, one for each machine: the output of the operator's command.
 
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -14,6 +17,9 @@ use crate::process::is_there;
 
 /// How many commands run at once: each talks to the API server.
 const AT_ONCE: usize = 4;
+
+/// How many of them are one address's, so that others need not wait for all that it asks.
+const FOR_ONE: usize = 3;
 
 /// How long a command may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -32,6 +38,45 @@ const LONGEST_OUTPUT: u64 = 4096;
 pub(super) struct Tokens {
     words: Vec<String>,
     slots: Semaphore,
+    wanted: Mutex<Wanted>,
+}
+
+/// Who waits for a token.
+#[derive(Debug, Default)]
+struct Wanted {
+    machines: BTreeSet<Arc<str>>,
+    addresses: HashMap<IpAddr, Arc<Semaphore>>,
+}
+
+/// The wish of one machine; it ends when dropped.
+struct Wish<'a> {
+    wanted: &'a Mutex<Wanted>,
+    machine: &'a Arc<str>,
+    address: IpAddr,
+    slots: Arc<Semaphore>,
+}
+
+impl<'a> Wish<'a> {
+    /// Nothing if the machine has one already.
+    fn new(wanted: &'a Mutex<Wanted>, machine: &'a Arc<str>, address: IpAddr) -> Option<Self> {
+        let mut all = wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.machines.insert(machine.clone()) {
+            return None;
+        }
+        let slots = all.addresses.entry(address).or_insert_with(|| Arc::new(Semaphore::new(FOR_ONE))).clone();
+        Some(Self { wanted, machine, address, slots })
+    }
+}
+
+impl Drop for Wish<'_> {
+    fn drop(&mut self) {
+        let mut all = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        all.machines.remove(self.machine);
+        // The list's own, and this one.
+        if Arc::strong_count(&self.slots) == 2 {
+            all.addresses.remove(&self.address);
+        }
+    }
 }
 
 impl Tokens {
@@ -46,16 +91,22 @@ impl Tokens {
             return Err(Error::new(ErrorKind::Usage, message)
                 .help("install it, or write its whole path; it runs without a shell"));
         }
-        Ok(Self { words, slots: Semaphore::new(AT_ONCE) })
+        Ok(Self { words, slots: Semaphore::new(AT_ONCE), wanted: Mutex::default() })
     }
 
-    /// A new token.
+    /// A new token for `machine`, which asks from `address`.
     ///
     /// # Errors
     /// Why there is none, without its text.
-    pub async fn make(&self) -> std::result::Result<String, String> {
-        let (program, arguments) = self.words.split_first().ok_or("there is no token command")?;
+    pub async fn make(&self, machine: &Arc<str>, address: IpAddr) -> std::result::Result<String, String> {
+        let wish = Wish::new(&self.wanted, machine, address).ok_or("one is being made for it already")?;
+        let _own = wish.slots.acquire().await.map_err(|_| "the server is ending")?;
         let _slot = self.slots.acquire().await.map_err(|_| "the server is ending")?;
+        self.run().await
+    }
+
+    async fn run(&self) -> std::result::Result<String, String> {
+        let (program, arguments) = self.words.split_first().ok_or("there is no token command")?;
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
@@ -151,9 +202,39 @@ mod tests {
         let words = ["sh", "-c", "sleep 50 & echo abcdef.0123456789abcdef"].map(str::to_owned).to_vec();
         let began = std::time::Instant::now();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let token = runtime.block_on(async { Tokens::new(words).unwrap().make().await });
+        let token = runtime.block_on(async { Tokens::new(words).unwrap().run().await });
         assert_eq!(token, Ok("abcdef.0123456789abcdef".to_owned()));
         assert!(began.elapsed() < Duration::from_secs(40));
+    }
+
+    #[test]
+    fn one_address_or_machine_leaves_others_their_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let gate = folder.path().join("gate");
+        let script =
+            format!("until [ -e {} ]; do sleep 0.05; done; echo abcdef.0123456789abcdef", gate.display());
+        let tokens = Arc::new(Tokens::new(["sh", "-c", &script].map(str::to_owned).to_vec()).unwrap());
+        let ask = |machine: &str, address: [u8; 4]| {
+            let (tokens, machine) = (tokens.clone(), Arc::<str>::from(machine));
+            tokio::spawn(async move { tokens.make(&machine, IpAddr::from(address)).await })
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut all: Vec<_> =
+                (0..9).map(|number| ask(&format!("greedy-{number}"), [10, 0, 0, 1])).collect();
+            let refused = ask("greedy-0", [10, 0, 0, 2]).await.unwrap().unwrap_err();
+            assert!(refused.contains("already"), "{refused}");
+            assert_eq!(tokens.slots.available_permits(), AT_ONCE - FOR_ONE);
+            all.push(ask("other", [10, 0, 0, 3]));
+            while tokens.slots.available_permits() > 0 {
+                tokio::task::yield_now().await;
+            }
+            std::fs::write(&gate, "").unwrap();
+            for token in all {
+                assert!(token.await.unwrap().is_ok());
+            }
+        });
+        assert!(tokens.wanted.lock().unwrap().addresses.is_empty());
     }
 
     #[test]
