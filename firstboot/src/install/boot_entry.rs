@@ -11,6 +11,8 @@ use crate::host::root::Root;
 
 /// How the descriptions of our entries begin.
 const PREFIX: &str = "Kiln ";
+/// The variable with the order of entries.
+const ORDER: &str = "BootOrder";
 /// The path of a boot loader that needs no entry (§3.5.1.1).
 #[cfg(target_arch = "x86_64")]
 const LOADER: &str = r"\EFI\BOOT\BOOTX64.EFI";
@@ -44,10 +46,22 @@ pub fn make(root: &Root, table: &Table, name: &str) -> Result<bool> {
         .or_else(|| (0..=u16::MAX).find(|free| !numbers.contains(free)));
     let number =
         number.ok_or_else(|| Failure::new(ErrorKind::Host, "the firmware has no free boot entry"))?;
+    let order = order(root)?;
     efi::write(root, &variable(number), &option)?;
-    let order = first(number, &efi::read(root, "BootOrder").unwrap_or_default());
-    efi::write(root, "BootOrder", &order)?;
+    efi::write(root, ORDER, &first(number, &order))?;
     Ok(true)
+}
+
+/// The order of the entries, nothing if there is none. Where it cannot be read, a new one would lose all other
+/// entries.
+fn order(root: &Root) -> Result<Vec<u8>> {
+    match efi::read(root, ORDER) {
+        Some(order) => Ok(order),
+        None if efi::names(root, ORDER).iter().any(|name| name == ORDER) => {
+            Err(Failure::new(ErrorKind::Host, "the order of the firmware's boot entries cannot be read"))
+        }
+        None => Ok(Vec::new()),
+    }
 }
 
 fn variable(number: u16) -> String {
@@ -152,5 +166,12 @@ mod tests {
         assert_eq!(read("BootOrder"), [7, 0, 0, 0, 1, 0, 0, 0, 9, 0]);
         assert_eq!(description(&read("Boot0001")[4..]).as_deref(), Some("Kiln n2"));
         assert!(!path("Boot0002").exists());
+
+        // What the kernel does not give would be lost with the other entries.
+        std::fs::remove_file(path("BootOrder")).unwrap();
+        std::fs::create_dir(path("BootOrder")).unwrap();
+        let before = read("Boot0001");
+        assert!(make(&root, &table(), "n3").unwrap_err().to_string().contains("order"));
+        assert_eq!(read("Boot0001"), before);
     }
 }
