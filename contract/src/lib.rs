@@ -5,7 +5,7 @@
 //! intended name of a mistyped one, [`text`] the one that makes text of others fit to be shown,
 //! [`runtime`] the one that knows container runtimes, [`disk_rule`] the one that reads rules for disks,
 //! [`product_uuid`] the one that doubts UUIDs, and [`foreign_root`] the one that knows which kernel
-//! arguments ask for a root out of the initrd's reach.
+//! arguments ask for a root out of the initrd's reach; [`xml`] says which documents a parser may be given.
 
 pub mod disk_rule;
 mod foreign_root;
@@ -16,6 +16,7 @@ pub mod runtime;
 pub mod suggest;
 pub mod text;
 pub mod trust_policy;
+pub mod xml;
 
 pub use foreign_root::foreign_root;
 

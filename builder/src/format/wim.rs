@@ -29,6 +29,8 @@ const IDENTIFIER: u64 = 24;
 const LARGEST_CONTENT: u64 = 512 << 20;
 /// The longest description of images that is read, in bytes.
 const LONGEST_XML: u64 = 16 << 20;
+/// The most attributes of one of its elements.
+const MOST_ATTRIBUTES: usize = 200;
 
 /// A file with images.
 #[derive(Debug, Clone, Copy)]
@@ -341,6 +343,9 @@ pub fn images_in(bytes: &[u8]) -> Result<Vec<Image>, String> {
     }
     let units: Vec<u16> = bytes.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).collect();
     let text = String::from_utf16(&units).map_err(|_| "it is not UTF-16")?;
+    if !contract::xml::is_bounded(&text, MOST_ATTRIBUTES) {
+        return Err("an element has too many attributes".to_owned());
+    }
     let document =
         roxmltree::Document::parse(text.trim_start_matches('\u{feff}')).map_err(|error| error.to_string())?;
     let images = document.root_element().children().filter(|node| node.has_tag_name("IMAGE"));

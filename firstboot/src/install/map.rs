@@ -12,6 +12,7 @@
 
 use std::str::FromStr;
 
+use contract::xml::is_bounded;
 use ring::digest::{SHA256, digest};
 use roxmltree::{Document, Node, ParsingOptions};
 
@@ -21,6 +22,8 @@ use crate::text::hex;
 pub const LONGEST: usize = 16 << 20;
 /// Limit on its nodes; each range has three.
 const MOST_NODES: u32 = 1_000_000;
+/// Limit on the attributes of one of them, and on equals signs in a comment.
+const MOST_ATTRIBUTES: usize = 200;
 /// Limit on the bytes of one range, which is checked in memory before it is written.
 const LARGEST_RANGE: u64 = 64 << 20;
 /// Limit on the bytes of an image.
@@ -58,6 +61,9 @@ impl Map {
             return Err(format!("it is longer than {LONGEST} bytes"));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
+        if !is_bounded(text, MOST_ATTRIBUTES) {
+            return Err("it has an element with too many attributes".to_owned());
+        }
         let options = ParsingOptions { allow_dtd: false, nodes_limit: MOST_NODES, entity_resolver: None };
         let document = Document::parse_with_options(text, options).map_err(|_| "it is no XML")?;
         let root = document.root_element();

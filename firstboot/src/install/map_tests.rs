@@ -107,12 +107,15 @@ fn a_map_that_was_damaged_is_refused() {
     let mut damaged = map.clone();
     damaged[place] = b'1';
     assert!(Map::parse(&damaged).unwrap_err().contains("own checksum differs"));
+    let many: String = (0..200_000).map(|number| format!(" a{number}=\"\"")).collect();
+    let many = format!("<bmap{many}/>");
     for (bytes, expected) in [
         (&map[..map.len() / 2], "no XML"),
         (b"\xff", "not UTF-8"),
         (b"<a/>", "no block map"),
         (b"<bmap version=\"2.0\"/>", "no ChecksumType"),
         (&vec![b' '; LONGEST + 1], "longer than"),
+        (many.as_bytes(), "too many attributes"),
     ] {
         let why = Map::parse(bytes).unwrap_err();
         assert!(why.contains(expected), "{why}");

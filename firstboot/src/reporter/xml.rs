@@ -1,13 +1,17 @@
 //! XML for reports.
 
+use contract::xml::is_bounded;
 use roxmltree::{Document, Node, ParsingOptions};
 
 /// Limit on the nodes of a document; usual ones have some hundred.
 const MOST_NODES: u32 = 20_000;
+/// Limit on the attributes of an element; usual ones have a handful.
+const MOST_ATTRIBUTES: usize = 1000;
 
-/// Parses a document; refuses entities and too many nodes.
+/// Parses a document; refuses entities, and too many nodes or attributes.
 pub(crate) fn parse(text: &str) -> Option<Document<'_>> {
     let options = ParsingOptions { allow_dtd: false, nodes_limit: MOST_NODES, entity_resolver: None };
+    is_bounded(text, MOST_ATTRIBUTES).then_some(())?;
     Document::parse_with_options(text.trim_start_matches('\u{feff}'), options).ok()
 }
 

@@ -39,6 +39,8 @@ const IPS: &[(&str, Option<Scope>)] = &[
 const DISCS: &[FileSystem] = &[FileSystem::Udf, FileSystem::Iso9660];
 /// On the disc: an OVF environment with a section by Azure.
 const ENVIRONMENT: &str = "ovf-env.xml";
+/// Limit on the attributes of one of its elements.
+const MOST_ATTRIBUTES: usize = 1000;
 const CUSTOM_DATA: &str = "CustomData.bin";
 
 pub(super) fn read(context: &mut ReadContext) -> Result<PlatformData> {
@@ -179,6 +181,9 @@ pub(crate) fn in_environment(bytes: &[u8], source: &str) -> Result<Option<UserDa
     let wrong = |why: String| Failure::new(ErrorKind::Source, format!("{source}: {why}"));
     let text = std::str::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
     let text = text.trim_start_matches('\u{feff}');
+    if !contract::xml::is_bounded(text, MOST_ATTRIBUTES) {
+        return Err(wrong("an element with too many attributes".to_owned()));
+    }
     let document = roxmltree::Document::parse(text)
         .map_err(|error| wrong(format!("no XML at line {}", error.pos().row)))?;
     let element = document

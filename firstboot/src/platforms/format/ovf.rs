@@ -7,6 +7,7 @@
 //! </Environment>
 //! ```
 
+use contract::xml::is_bounded;
 use roxmltree::{Document as Xml, Node, ParsingOptions};
 use zeroize::Zeroizing;
 
@@ -19,6 +20,8 @@ pub const EMPTY: &str = "<Environment xmlns=\"http://schemas.dmtf.org/ovf/enviro
 
 /// Limit on the nodes of a document.
 const MOST: u32 = 10_000;
+/// Limit on the attributes of an element, and on equals signs in a property.
+const MOST_ATTRIBUTES: usize = 4000;
 const NAMESPACE: &str = "http://schemas.dmtf.org/ovf/environment/1";
 
 /// The properties that the agent uses.
@@ -45,6 +48,9 @@ pub fn parse(bytes: &[u8], source: &str) -> Result<Environment> {
     // An error may repeat what is there, which may be secret.
     let wrong = |why: &str| Failure::new(ErrorKind::Source, format!("{source}: {why}"));
     let text = std::str::from_utf8(bytes).map_err(|_| wrong("not UTF-8"))?;
+    if !is_bounded(text, MOST_ATTRIBUTES) {
+        return Err(wrong("no OVF environment: an element with too many attributes"));
+    }
     let options = ParsingOptions { nodes_limit: MOST, ..ParsingOptions::default() };
     let xml = Xml::parse_with_options(text.trim_matches(['\0', '\u{feff}']), options)
         .map_err(|error| wrong(&format!("no OVF environment: unreadable XML in line {}", error.pos().row)))?;
