@@ -1,7 +1,9 @@
 //! Whether files are those of their packages and of the image's artifacts, by their contents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
 
 use md5::{Digest as _, Md5};
 
@@ -11,35 +13,43 @@ use crate::digest::{Digest, DigestReader};
 use crate::tree::merge::real_path;
 use crate::tree::{Body, Node};
 
+/// The largest list of a package's files, and the most of all lists, in bytes. A desktop has 30 MB.
+const LARGEST_LIST: u64 = 8 << 20;
+const ALL_LISTS: u64 = 128 << 20;
+
 /// Files that differ from what their packages say. One that is missing is none: images leave documentation
 /// out.
 pub(super) fn packages(subject: &Subject, findings: &mut Findings<'_>) {
+    let mut digests = Digests::new(md5);
     each_packaged(subject, |real, sum, package| {
         let Some(body) = subject.tree.file(real) else { return };
-        if md5(body).is_ok_and(|own| own != sum) {
+        if digests.of(body).is_some_and(|own| own != sum) {
             findings.at(real, format!("it is not the file of the package {package}"));
         }
     });
 }
 
 /// The files of packages; whether they are unchanged, the check of packages tells.
-pub(super) fn packaged(subject: &Subject) -> BTreeSet<String> {
-    let mut paths = BTreeSet::new();
-    each_packaged(subject, |path, _, _| {
-        paths.insert(path.to_owned());
-    });
-    paths
+pub(super) fn packaged(subject: &Subject) -> &BTreeSet<String> {
+    subject.packaged.get_or_init(|| {
+        let mut paths = BTreeSet::new();
+        each_packaged(subject, |path, _, _| {
+            paths.insert(path.to_owned());
+        });
+        paths
+    })
 }
 
 /// Calls `found` with the path, the digest and the package of each file of a package, where the image has it.
 fn each_packaged(subject: &Subject, mut found: impl FnMut(&str, &str, &str)) {
     let moved = installed::diversions(&subject.tree);
-    for (list, _) in subject.tree.below(FILE_LISTS).filter(|(path, _)| path.ends_with(".md5sums")) {
+    let mut left = ALL_LISTS;
+    for (list, _) in subject.below(FILE_LISTS).filter(|(path, _)| path.ends_with(".md5sums")) {
         let name = list[FILE_LISTS.len() + 1..].trim_end_matches(".md5sums");
         let package = name.split(':').next().unwrap_or(name);
-        let Some(body) = subject.tree.file(list) else { continue };
-        let text = body.read().unwrap_or_default();
-        for line in String::from_utf8_lossy(&text).lines() {
+        let Some(text) = subject.text_of_at_most(list, LARGEST_LIST.min(left)) else { continue };
+        left = left.saturating_sub(text.len() as u64);
+        for line in text.lines() {
             let Some((sum, path)) = line.split_once("  ") else { continue };
             let path = match moved.get(path) {
                 Some(moved) if moved.by != package => moved.to.as_str(),
@@ -47,6 +57,28 @@ fn each_packaged(subject: &Subject, mut found: impl FnMut(&str, &str, &str)) {
             };
             if let Some(real) = real_path(&subject.tree, path) {
                 found(&real, sum, name);
+            }
+        }
+    }
+}
+
+/// Digests of contents. Each is made once: a content may have any number of paths, and a path of lines.
+struct Digests<Of> {
+    digest: fn(&Body) -> io::Result<Of>,
+    known: BTreeMap<(Arc<Path>, u64, u64), Option<Of>>,
+}
+
+impl<Of: Clone> Digests<Of> {
+    const fn new(digest: fn(&Body) -> io::Result<Of>) -> Self {
+        Self { digest, known: BTreeMap::new() }
+    }
+
+    fn of(&mut self, body: &Body) -> Option<Of> {
+        let make = || (self.digest)(body).ok();
+        match body {
+            Body::Inline(_) => make(),
+            Body::Slice { file, offset, len } => {
+                self.known.entry((Arc::clone(file), *offset, *len)).or_insert_with(make).clone()
             }
         }
     }
@@ -73,6 +105,7 @@ pub(super) fn artifacts(subject: &Subject, findings: &mut Findings<'_>) {
     if subject.vouched.is_empty() {
         return;
     }
+    let mut digests = Digests::new(sha256);
     let names: BTreeSet<&str> = subject.vouched.iter().map(|(name, _)| name.as_str()).collect();
     for (path, entry) in &subject.tree.entries {
         let name = path.rsplit('/').next().unwrap_or_default();
@@ -80,7 +113,7 @@ pub(super) fn artifacts(subject: &Subject, findings: &mut Findings<'_>) {
         if !names.contains(name) || entry.mode & 0o111 == 0 {
             continue;
         }
-        let digest = sha256(body).ok();
+        let digest = digests.of(body);
         if !subject.vouched.iter().any(|(vouched, wanted)| vouched == name && digest == Some(*wanted)) {
             findings.at(path, format!("it is not the {name} of the manifest"));
         }

@@ -1,6 +1,5 @@
 //! Credentials, by what is in a file.
 
-use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 use super::{Findings, LARGEST_TEXT, Subject, origin};
@@ -219,7 +218,7 @@ fn written_at_boot(subject: &Subject, findings: &mut Findings<'_>) {
         "/etc/pam.d/",
         "/etc/polkit-1/",
     ];
-    let packaged: BTreeSet<String> = origin::packaged(subject);
+    let packaged = origin::packaged(subject);
     for folder in ["etc/tmpfiles.d", "usr/local/lib/tmpfiles.d", "usr/lib/tmpfiles.d"] {
         for (path, text) in subject.texts(folder).filter(|(path, _)| path.ends_with(".conf")) {
             for line in text.lines().map(str::trim) {

@@ -1,6 +1,6 @@
 //! An image to be checked, as the programs in it would see its files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::links::{self, BehindLinks};
@@ -28,6 +28,8 @@ pub struct Subject {
     pub vouched: Vec<(String, Digest)>,
     /// The image, if it is one of Windows. Then the tree is empty.
     pub windows: Option<Windows>,
+    /// The files of packages.
+    pub(super) packaged: OnceLock<BTreeSet<String>>,
     behind_links: OnceLock<BehindLinks>,
     /// What a check wanted to read and could not, and why.
     unread: Mutex<BTreeMap<String, String>>,
@@ -37,8 +39,8 @@ impl Subject {
     /// An image of Linux, without command lines.
     pub fn new(tree: Tree, arch: Arch) -> Self {
         let (command_lines, vouched, windows) = (Vec::new(), Vec::new(), None);
-        let (behind_links, unread) = (OnceLock::new(), Mutex::default());
-        Self { tree, arch, command_lines, vouched, windows, behind_links, unread }
+        let (packaged, behind_links, unread) = (OnceLock::new(), OnceLock::new(), Mutex::default());
+        Self { tree, arch, command_lines, vouched, windows, packaged, behind_links, unread }
     }
 
     pub(super) fn of_windows(windows: Windows, arch: Arch) -> Self {
@@ -69,10 +71,14 @@ impl Subject {
 
     /// The text of a file, behind links too. One that is too large is a finding.
     pub(super) fn text(&self, path: &str) -> Option<String> {
+        self.text_of_at_most(path, LARGEST_TEXT)
+    }
+
+    /// The same, with another limit.
+    pub(super) fn text_of_at_most(&self, path: &str, most: u64) -> Option<String> {
         let (_, body) = self.file(path)?;
-        if body.len() > LARGEST_TEXT {
-            let why =
-                format!("it has {} bytes, and files of more than {LARGEST_TEXT} are not read", body.len());
+        if body.len() > most {
+            let why = format!("it has {} bytes, and at most {most} are read", body.len());
             self.not_read(format!("/{path}"), why);
             return None;
         }

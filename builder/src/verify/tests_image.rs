@@ -2,7 +2,7 @@
 
 use super::tests::{Fault, check_faults, healthy, plant};
 use super::{Subject, boot, verify};
-use crate::tree::Entry;
+use crate::tree::{Body, Entry};
 
 fn link(node: &mut Subject, path: &str, target: &str) {
     node.tree.insert(path, Entry::symlink(target));
@@ -84,4 +84,37 @@ fn files_that_are_too_large_are_told() {
     node.tree.complete();
     assert_eq!(boot::of_tree(&node), [""; 0]);
     assert_eq!(verify(&node, &[]), []);
+}
+
+/// A list of a package may name a file any number of times, and a file may have any number of names.
+#[test]
+fn a_file_is_read_once_however_often_it_is_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("content");
+    std::fs::write(&path, vec![0; 4 << 20]).unwrap();
+    let body = Body::whole(&path).unwrap();
+    let mut node = healthy();
+    let mut list = String::new();
+    for number in 0..2000 {
+        list += &format!("{number:032}  usr/share/x\n{number:032}  usr/share/x-{number}\n");
+        node.tree.insert(format!("usr/share/x-{number}"), Entry::file(body.clone(), 0o644));
+    }
+    node.tree.insert("usr/share/x", Entry::file(body, 0o644));
+    plant(&mut node, "var/lib/dpkg/info/x.md5sums", 0o644, list.as_bytes());
+    node.tree.complete();
+    let start = std::time::Instant::now();
+    let found = super::findings_of(&node, "package-file");
+    assert_eq!(found.len(), 2001);
+    // 16 GB, if each line were a reading.
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+}
+
+#[test]
+fn lists_of_packages_have_a_limit() {
+    let mut node = healthy();
+    plant(&mut node, "var/lib/dpkg/info/x.md5sums", 0o644, &vec![b'\n'; (8 << 20) + 1]);
+    node.tree.complete();
+    let found = verify(&node, &[]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].check, found[0].what.as_str()), ("unread", "/var/lib/dpkg/info/x.md5sums"));
 }
