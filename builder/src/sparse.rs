@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek64};
@@ -53,6 +54,29 @@ pub fn copy(from: &mut dyn Read, to: &mut File) -> io::Result<u64> {
     }
 }
 
+/// Copies a range of a file to the place of `to` at which it stands, as [`copy`] does, without reading holes:
+/// a disk may have more of them than can be read in minutes.
+pub fn copy_range(from: &File, range: Range<u64>, to: &mut File) -> io::Result<()> {
+    let begin = to.stream_position()?;
+    for data in data(from)? {
+        let (start, end) = (data.start.max(range.start), data.end.min(range.end));
+        if start < end {
+            (&mut &*from).seek(SeekFrom::Start(start))?;
+            to.seek(SeekFrom::Start(begin + start - range.start))?;
+            copy(&mut from.take(end - start), to)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the file `to` of a range of another one, without reading its holes.
+pub fn cut(from: &File, range: Range<u64>, to: &Path) -> io::Result<()> {
+    let mut file = File::create(to)?;
+    let length = range.end.saturating_sub(range.start);
+    copy_range(from, range, &mut file)?;
+    file.set_len(length)
+}
+
 /// As much as there is: a decoder yields pieces of any length.
 fn fill(from: &mut dyn Read, block: &mut [u8]) -> io::Result<usize> {
     let mut count = 0;
@@ -86,5 +110,24 @@ mod tests {
         to.read_to_end(&mut read).unwrap();
         assert!(read == bytes);
         assert!(to.metadata().unwrap().blocks() * 512 < 1 << 20);
+    }
+
+    #[test]
+    fn a_cut_has_the_bytes_of_its_range_and_its_holes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (disk, cut_off) = (tempfile::tempfile().unwrap(), folder.path().join("cut"));
+        disk.set_len(1 << 40).unwrap();
+        for place in [0, 1 << 20, (1 << 30) + 5] {
+            std::os::unix::fs::FileExt::write_at(&disk, b"data", place).unwrap();
+        }
+        cut(&disk, 2..(1 << 20) + 3, &cut_off).unwrap();
+        let mut expected = vec![0; (1 << 20) + 1];
+        expected[..2].copy_from_slice(b"ta");
+        expected[(1 << 20) - 2..].copy_from_slice(b"dat");
+        assert!(std::fs::read(&cut_off).unwrap() == expected);
+        cut(&disk, 1..1 << 40, &cut_off).unwrap();
+        let found = cut_off.metadata().unwrap();
+        assert_eq!(found.len(), (1 << 40) - 1);
+        assert!(found.blocks() * 512 < 1 << 20);
     }
 }

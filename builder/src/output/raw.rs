@@ -101,9 +101,8 @@ pub(super) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
 
 /// Copies a file and leaves out blocks of zeros.
 fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
-    let (mut from, mut to) = (File::open(from)?, File::create(to)?);
-    let length = sparse::copy(&mut from, &mut to)?;
-    to.set_len(length)
+    let from = File::open(from)?;
+    sparse::cut(&from, 0..from.metadata()?.len(), to)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! wimlib reads.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -55,7 +54,8 @@ pub(super) fn volume(path: &Path, title: &str, scratch: &Path) -> Result<Option<
     let mut file = File::open(&disk).at("opening", &disk)?;
     let Some(place) = place(&mut file, form == Form::Vhd, title)? else { return Ok(None) };
     let volume = scratch.join("volume.ntfs");
-    slice(&mut file, place, &volume).at("copying the volume to", &volume)?;
+    let range = place.offset..place.offset.saturating_add(place.length);
+    sparse::cut(&file, range, &volume).at("copying the volume to", &volume)?;
     if disk != path {
         std::fs::remove_file(&disk).at("removing", &disk)?;
     }
@@ -212,13 +212,6 @@ fn primary_partitions(sector: &[u8]) -> Vec<Place> {
         .filter(|entry| entry[4] == NTFS_IN_MBR)
         .map(|entry| Place { offset: number(entry, 8) * SECTOR, length: number(entry, 12) * SECTOR })
         .collect()
-}
-
-fn slice(disk: &mut File, place: Place, to: &Path) -> std::io::Result<()> {
-    disk.seek(SeekFrom::Start(place.offset))?;
-    let mut volume = File::create(to)?;
-    sparse::copy(&mut disk.take(place.length), &mut volume)?;
-    volume.set_len(place.length)
 }
 
 #[cfg(test)]

@@ -96,6 +96,9 @@ fn each_difference_of_windows_is_told_in_its_list_and_the_same_image_has_none() 
                 image.system(r"services\KUBELET", "start", &Value::Dword(3));
             },
         ),
+        ("  added    quoted  \"C:\\Program Files\\x.exe\" --v", |image| {
+            image.system(r"Services\quoted", "ImagePath", &text(r#""C:\Program Files\x.exe" --v"#));
+        }),
         ("  added    x  disabled", |image| image.system(r"Services\x", "Start", &Value::Dword(4))),
         ("  removed  kubelet  Action=Allow Active=TRUE Dir=In LPort=10250 Name=kubelet", |image| {
             let key = format!("ControlSet001\\{}", crate::definition::windows::firewall::RULES);

@@ -60,22 +60,26 @@ fn part(hidden: Hidden, name: &str, value: &Value) -> String {
     let start = value.number().and_then(|number| STARTS.get(number as usize));
     match start.filter(|_| name == OF_SERVICE[0]) {
         Some(start) => (*start).to_owned(),
-        None => Shown::of(hidden, name, value).text.trim_matches('"').to_owned(),
+        None => bare(&Shown::of(hidden, name, value).text).to_owned(),
     }
+}
+
+/// A text without the quotes of a list; its own stay, such as those around a service's program.
+fn bare(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
 /// The parts of a rule, without the version of their grammar.
 pub(super) fn firewall(image: &Windows) -> Result<Named> {
     values(image, RULES, |text| {
-        let text = text.trim_matches('"');
-        let parts = text.split('|').filter(|part| !part.is_empty() && !part.starts_with("v2."));
+        let parts = bare(text).split('|').filter(|part| !part.is_empty() && !part.starts_with("v2."));
         parts.collect::<Vec<_>>().join(" ")
     })
 }
 
 /// The variables of the machine.
 pub(super) fn environment(image: &Windows) -> Result<Named> {
-    values(image, ENVIRONMENT, |text| text.trim_matches('"').to_owned())
+    values(image, ENVIRONMENT, |text| bare(text).to_owned())
 }
 
 /// The values of a key of the control set.

@@ -72,9 +72,9 @@ pub(in crate::part) fn make(
     let (on_esp, on_windows) = (place(ESP)?, place(WINDOWS)?);
     esp.write(&file, on_esp.offset, on_esp.size, layout.sector_size)?;
     let volume = volume(image, work, windows, on_windows.offset, on_windows.size)?;
-    let mut from = File::open(&volume).at("opening", &volume)?;
+    let from = File::open(&volume).at("opening", &volume)?;
     file.seek(SeekFrom::Start(on_windows.offset)).at("writing", &path)?;
-    sparse::copy(&mut from, &mut file).at("copying Windows to", &path)?;
+    sparse::copy_range(&from, 0..on_windows.size, &mut file).at("copying Windows to", &path)?;
     fs::remove_file(&volume).at("removing", &volume)?;
     Ok(Disk { path, layout: Some(layout) })
 }

@@ -2,8 +2,7 @@
 //! as a vendor's.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use contract::partition_type as kind;
 
@@ -13,6 +12,7 @@ use super::{Disk, Place, raw, read, table};
 use crate::archive;
 use crate::base::rootfs::{Source, squashfs};
 use crate::error::{IoContext, Result};
+use crate::sparse;
 use crate::tree::Tree;
 
 const LOST_AND_FOUND: &str = "lost+found";
@@ -31,7 +31,8 @@ pub(crate) fn read_installed(source: &Source<'_>) -> Result<(Tree, Option<(PathB
         return Ok((read(&Source { path: &path, ..*source })?, esp));
     };
     let own = source.spool.join("root.squashfs");
-    slice(&mut file, &root, &own).at("reading the root file system of", source.path)?;
+    sparse::cut(&file, root.offset..root.offset + root.length, &own)
+        .at("reading the root file system of", source.path)?;
     let mut tree = squashfs::read(&Source { path: &own, ..*source })?;
     // The tree's bytes are in a tar of its own by now.
     fs::remove_file(&own).at("removing", &own)?;
@@ -59,9 +60,4 @@ fn place(disk: &Disk, kinds: &[&str]) -> Option<Place> {
         offset: found.first * disk.sector,
         length: (found.last - found.first + 1) * disk.sector,
     })
-}
-
-fn slice(disk: &mut File, place: &Place, to: &Path) -> io::Result<()> {
-    disk.seek(SeekFrom::Start(place.offset))?;
-    io::copy(&mut disk.take(place.length), &mut File::create(to)?).map(drop)
 }
