@@ -5,6 +5,7 @@
 pub mod contents;
 pub mod merge;
 pub mod near;
+pub(crate) mod overlay;
 pub mod units;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! What each machine must make for itself, and what the making of an image leaves behind.
 
-use super::{Findings, Subject};
+use super::{Findings, Subject, upper};
 use crate::tree::Node;
 
 /// Patterns of files that are one machine's own, if they are not empty.
@@ -57,6 +57,7 @@ pub(super) fn own(subject: &Subject, findings: &mut Findings<'_>) {
 }
 
 pub(super) fn leftovers(subject: &Subject, findings: &mut Findings<'_>) {
+    upper::changes(subject, findings);
     matching(subject, LEFTOVERS, |path, is_link, why| {
         // A link leads to what is not left over.
         if !is_link && subject.file(path).is_some_and(|(_, body)| !body.is_empty()) {

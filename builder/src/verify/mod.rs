@@ -16,6 +16,7 @@ mod origin;
 mod secrets;
 mod subject;
 mod units;
+mod upper;
 mod windows;
 
 use std::collections::BTreeSet;
@@ -187,7 +188,7 @@ pub struct Wanted<'a> {
 pub fn read(path: &Path, title: &str, wanted: Wanted<'_>, store: &Store, spool: &Path) -> Result<Subject> {
     let Wanted { arch, edition } = wanted;
     let source = Source { path, title, arch, spool, store };
-    let (tree, esp) = match rootfs::read_installed(&source) {
+    let (mut tree, esp) = match rootfs::read_installed(&source) {
         Ok(found) => found,
         Err(error) => {
             let windows = windows::read(path, title, edition, spool)?;
@@ -199,6 +200,7 @@ pub fn read(path: &Path, title: &str, wanted: Wanted<'_>, store: &Store, spool: 
         return Err(Error::new(ErrorKind::Archive, message)
             .help("name a whole image: a disk, a root file system, an OCI layout"));
     }
+    upper::lay(&mut tree);
     let on_esp = esp.map(|(disk, offset)| boot::command_lines(&disk, offset, spool)).transpose()?;
     let mut subject = Subject::new(tree, arch);
     subject.command_lines = on_esp.unwrap_or_default();

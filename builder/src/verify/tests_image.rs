@@ -1,7 +1,7 @@
 //! How an image is read, whatever a check looks for in it.
 
 use super::tests::{Fault, check_faults, healthy, plant};
-use super::{Subject, boot, verify};
+use super::{Subject, boot, upper, verify};
 use crate::tree::{Body, Entry};
 
 fn link(node: &mut Subject, path: &str, target: &str) {
@@ -117,4 +117,74 @@ fn lists_of_packages_have_a_limit() {
     let found = verify(&node, &[]);
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!((found[0].check, found[0].what.as_str()), ("unread", "/var/lib/dpkg/info/x.md5sums"));
+}
+
+const UPPER: &str = "var/lib/kiln/etc/upper";
+
+fn attribute(node: &mut Subject, path: &str, name: &str, value: &str) {
+    let mut entry = node.tree.get(path).cloned().unwrap_or_else(|| Entry::directory(0o755));
+    entry.xattrs.insert(name.to_owned(), value.as_bytes().to_vec());
+    node.tree.insert(path, entry);
+}
+
+/// What is found in a node with these changes in the upper side of `/etc`, besides that there are some.
+fn of_upper(changes: &[(&str, &str)], fault: fn(&mut Subject)) -> Vec<String> {
+    let mut node = healthy();
+    for (path, text) in changes {
+        plant(&mut node, &format!("{UPPER}/{path}"), 0o440, text.as_bytes());
+    }
+    fault(&mut node);
+    node.tree.complete();
+    upper::lay(&mut node.tree);
+    let found = verify(&node, &[format!("leftover:/{UPPER}")]);
+    assert_eq!(verify(&node, &[]).len(), found.len() + 1, "{found:?}");
+    found.into_iter().map(|one| format!("{} {}", one.check, one.what)).collect()
+}
+
+#[test]
+fn what_a_machine_changed_in_etc_is_checked() {
+    let nothing = |_: &mut Subject| ();
+    for (path, text, found) in [
+        ("shadow", "root::1:0:9:7:::\n", "password /etc/shadow"),
+        ("machine-id", "0123456789abcdef0123456789abcdef\n", "identity /etc/machine-id"),
+        ("sudoers.d/x", "ubuntu ALL=(ALL) NOPASSWD:ALL\n", "sudo /etc/sudoers.d/x"),
+        ("ld.so.preload", "/usr/lib/evil.so\n", "preload /etc/ld.so.preload"),
+        ("ssh/ssh_host_rsa_key.pub", "ssh-rsa AAAA", "identity /etc/ssh/ssh_host_rsa_key.pub"),
+    ] {
+        assert_eq!(of_upper(&[(path, text)], nothing), [found]);
+    }
+    // A whiteout, an opaque folder, and a folder where a file was hide what is below.
+    let evil = |node: &mut Subject| {
+        plant(node, "etc/sudoers.d/x", 0o440, b"x ALL=(ALL) NOPASSWD:ALL\n");
+        plant(node, "etc/ld.so.preload", 0o644, b"/usr/lib/evil.so\n");
+    };
+    assert_eq!(of_upper(&[("y", "")], evil), ["preload /etc/ld.so.preload", "sudo /etc/sudoers.d/x"]);
+    let hidden = of_upper(&[], |node| {
+        plant(node, "etc/sudoers.d/x", 0o440, b"x ALL=(ALL) NOPASSWD:ALL\n");
+        plant(node, "etc/ld.so.preload", 0o644, b"/usr/lib/evil.so\n");
+        attribute(node, &format!("{UPPER}/sudoers.d"), "trusted.overlay.opaque", "y");
+        attribute(node, &format!("{UPPER}/ld.so.preload"), "trusted.overlay.whiteout", "y");
+    });
+    assert_eq!(hidden, [""; 0]);
+    // What had another name is found under its new one.
+    let renamed = of_upper(&[], |node| {
+        plant(node, "etc/old/sub/x", 0o440, b"x ALL=(ALL) NOPASSWD:ALL\n");
+        attribute(node, &format!("{UPPER}/sudoers.d"), "trusted.overlay.redirect", "old");
+        attribute(node, &format!("{UPPER}/sudoers.d/y"), "trusted.overlay.redirect", "/old/sub");
+        attribute(node, &format!("{UPPER}/sudoers.d/z"), "trusted.overlay.redirect", "sub");
+    });
+    let expected = ["x", "x", "x"].iter().zip(["sub", "y", "z"]);
+    let expected: Vec<String> =
+        expected.map(|(name, folder)| format!("sudo /etc/sudoers.d/{folder}/{name}")).collect();
+    assert_eq!(renamed, expected);
+}
+
+#[test]
+fn what_a_machine_changed_in_opt_is_checked() {
+    let mut node = healthy();
+    plant(&mut node, "var/lib/kiln/opt/upper/x", 0o4755, b"x");
+    node.tree.complete();
+    upper::lay(&mut node.tree);
+    let found: Vec<String> = verify(&node, &[]).into_iter().map(|one| one.what).collect();
+    assert_eq!(found, ["/var/lib/kiln/opt/upper", "/opt/x", "/var/lib/kiln/opt/upper/x"]);
 }

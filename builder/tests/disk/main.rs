@@ -262,6 +262,45 @@ fn a_fault_is_found_in_the_finished_disk_whatever_its_form() {
 }
 
 #[test]
+fn a_disk_that_ran_is_checked_as_its_next_machine_sees_it() {
+    if !have("verify of a used disk", &["mksquashfs", "mke2fs", "sqfs2tar", "mtype", "debugfs"]) {
+        return;
+    }
+    let mut bench = Bench::new();
+    for (path, text) in [
+        ("etc/ld.so.preload", "/usr/lib/x.so\n"),
+        ("etc/sudoers.d/x", "x ALL=(ALL) NOPASSWD:ALL\n"),
+        ("etc/sudoers", "x ALL=(ALL) NOPASSWD:ALL\n"),
+        ("usr/lib/os-release", "ID=debian\n"),
+    ] {
+        bench.tree.insert(path, Entry::file(Body::inline(text.as_bytes()), 0o440));
+    }
+    bench.tree.complete();
+    bench.write("raw");
+    let (_, var) = bench.partition(layout::VAR);
+    let raw = bench.path("out/test-node.raw");
+    let (content, changes) = (bench.path("content"), bench.path("changes"));
+    fs::write(&content, "root::1::::::\n").unwrap();
+    let upper = "/lib/kiln/etc/upper";
+    let lines = format!(
+        "mkdir /lib\nmkdir /lib/kiln\nmkdir /lib/kiln/etc\nmkdir {upper}\nmkdir {upper}/sudoers.d\n\
+         write {} {upper}/shadow\nea_set {upper}/sudoers.d trusted.overlay.opaque y\n\
+         cd {upper}\nmknod ld.so.preload c 0 0\n",
+        text(&content)
+    );
+    fs::write(&changes, lines).unwrap();
+    run("debugfs", &["-w", "-f", text(&changes), &format!("{}?offset={var}", text(&raw))]);
+    let spool = tempfile::tempdir().unwrap();
+    let wanted = Wanted { arch: bench.plan.arch, edition: None };
+    let subject = verify::read(&raw, "it", wanted, bench.store(), spool.path()).unwrap();
+    let found = verify::verify(&subject, &["node", "secret-mode", "setuid"].map(str::to_owned));
+    let found: Vec<_> = found.iter().map(|one| (one.check, one.what.as_str())).collect();
+    let expected =
+        [("leftover", "/var/lib/kiln/etc/upper"), ("password", "/etc/shadow"), ("sudo", "/etc/sudoers")];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn the_esp_is_clean_and_holds_loader_entry_kernel_and_initrd() {
     if !have("ESP", &["mksquashfs", "mke2fs", "fsck.vfat", "mtype", "mdir"]) {
         return;

@@ -1,5 +1,5 @@
 //! Reads an ext4 file system as a tree, by `ext4-view`: Google's read-only library without unsafe code, which
-//! verifies checksums. It reads no extended attributes; [`super::capabilities`] does.
+//! verifies checksums. It reads no extended attributes; [`super::attributes`] does.
 //!
 //! A file system with a journal to replay is refused: vendors do not ship one, and debugfs would read it as
 //! it was before.
@@ -13,9 +13,10 @@ use std::sync::Arc;
 
 use ext4_view::{Ext4, Ext4Error, Ext4Read, FileType};
 
-use super::{Place, Source, capabilities};
+use super::{Place, Source, attributes};
 use crate::archive::{self, path};
 use crate::error::{Error, ErrorKind, IoContext, Result};
+use crate::tree::overlay::WHITEOUT;
 use crate::tree::{Body, Entry, Tree, TreePath};
 
 /// Bytes copied at once.
@@ -61,9 +62,16 @@ impl<'a> Volume<'a> {
 
     /// Everything in it, without what belongs to a running system. Bodies are in a new file.
     pub(super) fn tree(&self) -> Result<Tree> {
+        self.tree_with(None)
+    }
+
+    /// The same of a file system with upper sides of overlays below the folder `overlays`. A character device
+    /// there says that a file is not there; in the tree an attribute does.
+    pub(super) fn tree_with(&self, overlays: Option<&str>) -> Result<Tree> {
         let spool = self.source.spool.join(format!("partition-{}", self.place.number));
         let mut walk = Walk {
             volume: self,
+            overlays,
             to: BufWriter::with_capacity(BUFFER, File::create(&spool).at("creating", &spool)?),
             spool: Arc::from(spool.as_path()),
             written: 0,
@@ -72,7 +80,7 @@ impl<'a> Volume<'a> {
         walk.run()?;
         walk.to.flush().at("writing", &spool)?;
         let mut tree = Tree { entries: walk.entries };
-        capabilities::add(&mut tree, self.path, self.place.offset)
+        attributes::add(&mut tree, self.path, self.place.offset, overlays)
             .map_err(|error| error.context(self.source.title))?;
         Ok(tree)
     }
@@ -80,6 +88,7 @@ impl<'a> Volume<'a> {
 
 struct Walk<'a> {
     volume: &'a Volume<'a>,
+    overlays: Option<&'a str>,
     to: BufWriter<File>,
     spool: Arc<Path>,
     written: u64,
@@ -115,6 +124,7 @@ impl Walk<'_> {
                     }
                     FileType::Regular => Entry::file(self.body(&path, metadata.len())?, 0),
                     FileType::Symlink => self.link(&path)?,
+                    FileType::CharacterDevice if self.is_of_overlay(&path) => whiteout(),
                     FileType::CharacterDevice | FileType::BlockDevice => {
                         return Err(self.refuse(&path, "it is a device node"));
                     }
@@ -129,6 +139,10 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    fn is_of_overlay(&self, path: &str) -> bool {
+        self.overlays.is_some_and(|folder| path.starts_with(folder))
     }
 
     fn link(&self, path: &str) -> Result<Entry> {
@@ -169,6 +183,13 @@ impl Walk<'_> {
         let volume = self.volume;
         failed(volume.source.title, volume.place, &format!("\"{}\": {why}", path.escape_debug()))
     }
+}
+
+/// What says in an upper side that a file is not there.
+fn whiteout() -> Entry {
+    let mut entry = Entry::file(Body::inline([]), 0);
+    entry.xattrs.insert(format!("trusted.{WHITEOUT}"), b"y".to_vec());
+    entry
 }
 
 fn failed(title: &str, place: Place, why: &str) -> Error {

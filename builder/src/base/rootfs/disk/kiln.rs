@@ -15,6 +15,8 @@ use crate::error::{IoContext, Result};
 use crate::sparse;
 use crate::tree::Tree;
 
+/// Where a machine keeps the upper sides of its overlays, below `/var`.
+const OVERLAYS: &str = "lib/kiln/";
 const LOST_AND_FOUND: &str = "lost+found";
 const ROOTS: [&str; 2] = [kind::ROOT_AMD64, kind::ROOT_ARM64];
 
@@ -37,7 +39,7 @@ pub(crate) fn read_installed(source: &Source<'_>) -> Result<(Tree, Option<(PathB
     // The tree's bytes are in a tar of its own by now.
     fs::remove_file(&own).at("removing", &own)?;
     if let Some(var) = disk.ok().and_then(|disk| place(&disk, &[kind::VAR])) {
-        let mut var = Volume::open(&path, var, source)?.tree()?;
+        let mut var = Volume::open(&path, var, source)?.tree_with(Some(OVERLAYS))?;
         // The file system's own, not the image's.
         var.remove(LOST_AND_FOUND);
         tree.entries

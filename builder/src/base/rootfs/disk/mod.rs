@@ -5,7 +5,7 @@
 //! [qcow2 ─► raw] ─► partition table ─► file systems ─► ext4: root, /boot ─► tree
 //! ```
 
-mod capabilities;
+mod attributes;
 mod ext4;
 mod filesystem;
 mod kiln;
