@@ -178,6 +178,9 @@ pub fn rewrite_error(message: &str) -> (String, Option<String>) {
         (format!("unknown value \"{first}\""), Some(suggestion(first, known)))
     } else if message.starts_with("missing field") {
         (format!("the key \"{first}\" is missing"), Some(format!("add {first} = …")))
+    } else if message.starts_with("missing escaped value") || message.contains("unicode value digits") {
+        let help = r"write two, or the text in single quotes: 'C:\k\x.txt'";
+        (r"a \ in double quotes begins an escape".to_owned(), Some(help.to_owned()))
     } else if message == "duplicate key" {
         ("this key is there twice".to_owned(), Some("remove one of them".to_owned()))
     } else if let Some((found, expected)) = wrong_type(message) {

@@ -11,6 +11,8 @@ const CASES: &[Case] = &[
     case(In::Image, "name = \"node\"\n", "", "images/node.toml: the key \"name\" is missing", "add name = …, or extend a definition that has it"),
     case(In::Image, "name = \"node\"", "name = \"No de\"", "images/node.toml:2: \"No de\" is not a name", "use up to 64 lower-case letters, digits, dots, dashes, and begin with a letter or digit"),
     case(In::Image, "name = \"node\"", "name = 5", "images/node.toml:2: text is expected here, not integer 5", "write it in quotes: \"…\""),
+    case(In::Image, "name = \"node\"", "name = \"C:\\k\"", "images/node.toml:2: a \\ in double quotes begins an escape", "write two, or the text in single quotes: 'C:\\k\\x.txt'"),
+    case(In::Image, "name = \"node\"", "name = \"C:\\users\"", "images/node.toml:2: a \\ in double quotes begins an escape", "write two, or the text in single quotes: 'C:\\k\\x.txt'"),
     case(In::Image, "name = \"node\"", "name = \"node", "images/node.toml:2: invalid basic string, expected `\"`", "check quotes and brackets there: definitions are TOML, https://toml.io"),
     case(In::Image, "name = \"node\"\n", "name = \"node\"\nname = \"again\"\n", "images/node.toml:3: this key is there twice", "remove one of them"),
     case(In::Image, "arch = \"amd64\"", "arch = \"amd46\"", "images/node.toml:3: unknown value \"amd46\"", "did you mean \"amd64\"?"),

@@ -189,13 +189,20 @@ fn layers_for_windows_become_one_archive_the_same_each_time() {
 }
 
 #[test]
-fn a_folder_that_holds_another_image_is_told() {
+fn a_folder_that_holds_another_image_or_an_earlier_one_s_outputs_is_told() {
     const WARNING: &str = "warning: out holds the image node for amd64";
     let root = checkout();
     let here = root.path();
     let (zip, second) = (build(here, "out"), here.join("images/second.toml"));
     let again = kiln(here, &["build", "images/node.toml", "--output-dir", "out"]);
-    assert!(again.status.success() && !said(&again).contains(WARNING), "{}", said(&again));
+    assert!(again.status.success() && !said(&again).contains("warning: out"), "{}", said(&again));
+    // An output that the image had before.
+    let manifest = here.join("out/manifest.json");
+    let listed = fs::read_to_string(&manifest).unwrap().replace("node-windows-layers.zip", "node.old");
+    fs::write(&manifest, listed).unwrap();
+    fs::write(here.join("out/node.old"), "old").unwrap();
+    let left = kiln(here, &["build", "images/node.toml", "--output-dir", "out"]);
+    assert!(said(&left).contains("neither manifest nor SHA256SUMS now: node.old"), "{}", said(&left));
     let text = fs::read_to_string(here.join("images/node.toml")).unwrap();
     fs::write(&second, text.replacen("name = \"node\"", "name = \"second\"", 1)).unwrap();
     let other = kiln(here, &["build", "images/second.toml", "--output-dir", "out"]);
