@@ -3,12 +3,13 @@
 //! Beside each folder `NAME` is a file `NAME.lock`, which its owner locks (flock). The lock ends with the
 //! process.
 
-use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
 use tempfile::Builder;
 
 use crate::error::{Error, ErrorKind, IoContext, Result};
@@ -56,6 +57,18 @@ pub struct Scratch {
 impl Scratch {
     /// A new empty folder in `parent`.
     pub fn new(parent: &Path) -> Result<Self> {
+        Self::with_mode(parent, 0o777)
+    }
+
+    /// A new empty folder for temporary files, which no other user reads. Those of this user whose owners are
+    /// gone are removed.
+    pub(crate) fn temporary() -> Result<Self> {
+        let parent = std::env::temp_dir();
+        sweep_own(&parent);
+        Self::with_mode(&parent, 0o700)
+    }
+
+    fn with_mode(parent: &Path, mode: u32) -> Result<Self> {
         loop {
             let lock = Builder::new()
                 .prefix(PREFIX)
@@ -71,7 +84,7 @@ impl Scratch {
                 continue;
             }
             let path = lock_path.with_extension("");
-            fs::create_dir(&path).at("creating", &path)?;
+            DirBuilder::new().mode(mode).create(&path).at("creating", &path)?;
             return Ok(Self { path, lock_path, _lock: file });
         }
     }
@@ -93,18 +106,38 @@ impl Drop for Scratch {
 pub fn sweep(parent: &Path) -> Result<()> {
     for entry in fs::read_dir(parent).at("reading", parent)? {
         let lock_path = entry.at("reading", parent)?.path();
-        let name = lock_path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if !name.starts_with(PREFIX) || !name.ends_with(".lock") {
-            continue;
-        }
-        let Ok(file) = open_left(&lock_path) else { continue };
-        if file.try_lock().is_ok() {
-            let path = lock_path.with_extension("");
-            remove(&path).at("removing", &path)?;
-            fs::remove_file(&lock_path).at("removing", &lock_path)?;
+        if let Some(_lock) = lock_of_dead(&lock_path) {
+            remove_dead(&lock_path)?;
         }
     }
     Ok(())
+}
+
+/// The same in a folder where others put theirs: those of this user alone, as far as it is possible.
+fn sweep_own(parent: &Path) {
+    let is_own = |lock: &File| lock.metadata().is_ok_and(|it| it.uid() == geteuid().as_raw());
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let lock_path = entry.path();
+        if let Some(_lock) = lock_of_dead(&lock_path).filter(is_own) {
+            // What another process of this user removes at the same time needs no message.
+            let _ = remove_dead(&lock_path);
+        }
+    }
+}
+
+/// The lock at `path`, taken, if it is that of a scratch folder whose owner is gone.
+fn lock_of_dead(path: &Path) -> Option<File> {
+    let name = path.file_name()?.to_str()?;
+    if !name.starts_with(PREFIX) || !name.ends_with(".lock") {
+        return None;
+    }
+    open_left(path).ok().filter(|file| file.try_lock().is_ok())
+}
+
+fn remove_dead(lock_path: &Path) -> Result<()> {
+    let path = lock_path.with_extension("");
+    remove(&path).at("removing", &path)?;
+    fs::remove_file(lock_path).at("removing", lock_path)
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {
@@ -141,6 +174,18 @@ mod tests {
         let folder = parent.path().to_owned();
         std::thread::spawn(move || done.send(sweep(&folder).is_ok()));
         assert_eq!(finished.recv_timeout(std::time::Duration::from_secs(20)), Ok(true));
+    }
+
+    #[test]
+    fn a_temporary_folder_is_for_its_user_alone_and_does_not_stay() {
+        let left = Scratch::temporary().unwrap();
+        assert_eq!(left.path().metadata().unwrap().mode() & 0o777, 0o700);
+        let (path, lock_path) = (left.path().to_owned(), left.lock_path.clone());
+        // As a killed process leaves it: the lock is gone, the files are there.
+        left._lock.unlock().unwrap();
+        std::mem::forget(left);
+        drop(Scratch::temporary().unwrap());
+        assert!(!path.exists() && !lock_path.exists());
     }
 
     #[test]

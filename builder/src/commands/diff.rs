@@ -5,8 +5,6 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use tempfile::TempDir;
-
 use super::Terminal;
 use super::image::{self, Named, Opened};
 use crate::cli::DiffArgs;
@@ -16,6 +14,7 @@ use crate::lock::Lock;
 use crate::pipeline::session::no_lock;
 use crate::progress::Progress;
 use crate::provenance::{Finished, MANIFEST};
+use crate::scratch::Scratch;
 
 /// How many bytes tell text from an image.
 const HEAD: u64 = 4096;
@@ -43,7 +42,7 @@ pub fn run(args: &DiffArgs, progress: &Progress, terminal: &Terminal) -> Result<
 }
 
 /// What is known of the image at `path`, and the folder with the files that it refers to.
-fn side(path: &Path, args: &DiffArgs, progress: &Progress) -> Result<(Side, Option<TempDir>)> {
+fn side(path: &Path, args: &DiffArgs, progress: &Progress) -> Result<(Side, Option<Scratch>)> {
     let title = path.display().to_string();
     match kind(path)? {
         Kind::Lock => {
@@ -71,7 +70,7 @@ fn of_image(
     named: Named,
     args: &DiffArgs,
     progress: &Progress,
-) -> Result<(Side, Option<TempDir>)> {
+) -> Result<(Side, Option<Scratch>)> {
     let Opened { subject, spool } = named.open(args.arch, args.edition.as_deref(), progress)?;
     let _step = progress.step(&format!("listing the files of {title}"));
     let side = match named.manifest {

@@ -3,12 +3,11 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
 use crate::definition::plan::Arch;
 use crate::error::{Error, ErrorKind, IoContext, Result};
 use crate::progress::Progress;
 use crate::provenance::{Finished, MANIFEST};
+use crate::scratch::Scratch;
 use crate::store::Store;
 use crate::verify::{self, Subject, Wanted};
 
@@ -80,7 +79,7 @@ fn manifest(folder: &Path) -> Option<Finished> {
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) subject: Subject,
-    pub(super) spool: TempDir,
+    pub(super) spool: Scratch,
 }
 
 impl Named {
@@ -91,10 +90,7 @@ impl Named {
         edition: Option<&str>,
         progress: &Progress,
     ) -> Result<Opened> {
-        let spool = tempfile::Builder::new()
-            .prefix("kiln-image-")
-            .tempdir()
-            .at("making a folder in", std::env::temp_dir())?;
+        let spool = Scratch::temporary()?;
         let store = Store::open(&spool.path().join("store"))?;
         let path = if self.path.is_dir() { packed(&self.path, spool.path())? } else { self.path.clone() };
         let title = self.path.display().to_string();

@@ -1,7 +1,11 @@
 //! How an image is read, whatever a check looks for in it.
 
+use std::io::Read as _;
+
 use super::tests::{Fault, check_faults, healthy, plant};
-use super::{Subject, boot, upper, verify};
+use super::{Subject, Wanted, boot, read, upper, verify};
+use crate::definition::plan::Arch;
+use crate::store::Store;
 use crate::tree::{Body, Entry};
 
 fn link(node: &mut Subject, path: &str, target: &str) {
@@ -187,4 +191,32 @@ fn what_a_machine_changed_in_opt_is_checked() {
     upper::lay(&mut node.tree);
     let found: Vec<String> = verify(&node, &[]).into_iter().map(|one| one.what).collect();
     assert_eq!(found, ["/var/lib/kiln/opt/upper", "/opt/x", "/var/lib/kiln/opt/upper/x"]);
+}
+
+#[test]
+fn an_archive_that_cannot_be_read_says_why() {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, kind, size) in
+        [("usr/lib/os-release", tar::EntryType::Regular, 4000), ("var/pipe", tar::EntryType::Fifo, 0)]
+    {
+        let mut header = tar::Header::new_gnu();
+        (header.set_entry_type(kind), header.set_size(size), header.set_mode(0o644));
+        (header.set_uid(0), header.set_gid(0), header.set_mtime(0));
+        tar.append_data(&mut header, path, std::io::repeat(b'x').take(size)).unwrap();
+    }
+    let whole = tar.into_inner().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("store")).unwrap();
+    for (bytes, says) in [
+        (whole.as_slice(), "named pipe"),
+        (&whole[..2000], "the archive ends after"),
+        (&whole[..100], "its first bytes are unknown"),
+        (b"vhdxfile", "VHDX"),
+    ] {
+        let path = folder.path().join("image");
+        std::fs::write(&path, bytes).unwrap();
+        let wanted = Wanted { arch: Arch::Amd64, edition: None };
+        let error = read(&path, "it", wanted, &store, folder.path()).unwrap_err().to_string();
+        assert!(error.contains(says) && !error.contains("nor a disk"), "{error}");
+    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{Check, Findings, Subject};
-use crate::base::windows::{Files, Release, control_set, missing_services};
+use crate::base::windows::{Files, Release, control_set, may_be_windows, missing_services};
 use crate::definition::windows::firewall::RULES as FIREWALL_RULES;
 use crate::error::Result;
 use crate::format::hive::{Hive, Value};
@@ -82,6 +82,9 @@ struct Description {
 /// # Errors
 /// [`crate::error::ErrorKind::Archive`] if it is broken.
 pub(super) fn read(path: &Path, title: &str, edition: Option<&str>, spool: &Path) -> Result<Option<Windows>> {
+    if !may_be_windows(path)? {
+        return Ok(None);
+    }
     let Some(files) = Files::open(path, title, edition, spool)? else { return Ok(None) };
     let (software, system) = (files.hive("SOFTWARE")?, files.hive("SYSTEM")?);
     let release = Release::of(&software, &system).map_err(|error| error.context(title))?;

@@ -36,6 +36,12 @@ enum Form {
     Vhdx,
 }
 
+/// Whether a file that begins with these bytes may be a disk.
+pub(super) fn may_be(head: &[u8]) -> bool {
+    let begins = [b"QFI\xfb".as_slice(), b"conectix", b"vhdxfile", b"KDMV"];
+    head.get(510..512) == Some(&[0x55, 0xaa]) || begins.iter().any(|magic| head.starts_with(magic))
+}
+
 /// A volume on a disk, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {

@@ -38,6 +38,15 @@ enum Place {
     Volume(PathBuf),
 }
 
+/// Whether the file at `path` may hold an image of Windows: whether it is a WIM or a disk.
+///
+/// # Errors
+/// [`ErrorKind::Io`] if it cannot be read.
+pub fn may_be_windows(path: &Path) -> Result<bool> {
+    let head = first_bytes(path, HEAD)?;
+    Ok(wim::is_wim(&head) || disk::may_be(&head))
+}
+
 impl Files {
     /// Those of the image at `path`, if it is one; of several in a WIM that which `edition` means. `spool` is
     /// a folder that must outlive them.

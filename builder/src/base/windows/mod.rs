@@ -18,7 +18,7 @@ use serde::Serialize;
 
 pub use disk::look_at;
 pub use features::missing_services;
-pub use files::Files;
+pub use files::{Files, may_be_windows};
 pub use hives::{files_of, logs_of, of_wim as hive_of, path_of};
 pub use release::{Release, control_set};
 pub use spelling::Spellings;
