@@ -29,7 +29,8 @@ pub fn below_system_drive(path: &str) -> Option<String> {
     start.eq_ignore_ascii_case(&drive).then(|| below.replace('\\', "/"))
 }
 
-fn has_drive(path: &str) -> bool {
+/// Whether a path begins with a drive of Windows: `C:\`.
+pub fn has_drive(path: &str) -> bool {
     matches!(path.as_bytes(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic())
 }
 

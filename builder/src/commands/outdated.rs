@@ -24,7 +24,7 @@ pub fn run(args: &OutdatedArgs, progress: Progress, terminal: &Terminal) -> Resu
     // A newer list with the same packages is nothing to move to.
     diff.settings.retain(|change| change.name != "snapshot");
     terminal.show(&diff, |diff| match diff.is_empty() {
-        true => "nothing newer".to_owned(),
+        true => "nothing newer of what the definition lets move; versions that it names stay".to_owned(),
         false => diff.to_string(),
     })?;
     Ok(ExitCode::from(if diff.is_empty() { 0 } else { FOUND }))

@@ -68,8 +68,13 @@ impl ExtraFile {
             !names.is_empty() && !path.ends_with('/') && names.iter().all(|name| is_name(name))
         };
         let names = names.filter(is_plain).filter(|_| path.len() < 4096).ok_or_else(|| {
-            wrong("the path is not that of a file")
-                .help("it begins with /, names a file, and has neither . nor .. nor control characters in it")
+            let help = match paths::has_drive(path) {
+                true => "a path on a drive is for nodes with Windows, on the drive of their system",
+                false => {
+                    "it begins with /, names a file, and has neither . nor .. nor control characters in it"
+                }
+            };
+            wrong("the path is not that of a file").help(help)
         })?;
         Ok(Self { path: format!("/{}", names.join("/")), mode, owner, appends, content })
     }
