@@ -1,6 +1,9 @@
 //! Accounts, passwords, and who becomes root.
 
-use super::{Findings, Subject, origin};
+use std::collections::BTreeMap;
+
+use super::text::{logical_lines, name_of, words};
+use super::{Findings, Subject, origin, pam, sudoers};
 use crate::tree::Node;
 
 /// The fields of each line of a table such as `/etc/passwd`.
@@ -8,36 +11,123 @@ fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines().map(|line| line.split(':').collect()).filter(|row: &Vec<_>| row.len() > 2)
 }
 
+/// Tables of accounts, of groups, and what their passwords are: also those of libnss-extrausers, and copies
+/// that programs make before they change one.
+const PASSWORDS: &[&str] = &[
+    "etc/shadow",
+    "etc/shadow-",
+    "etc/passwd",
+    "etc/passwd-",
+    "etc/gshadow",
+    "etc/gshadow-",
+    "usr/share/baselayout/shadow",
+    "var/lib/extrausers/shadow",
+    "var/lib/extrausers/passwd",
+    "var/lib/extrausers/gshadow",
+];
+const ACCOUNTS: &[&str] = &["etc/passwd", "var/lib/extrausers/passwd"];
+const GROUPS: &[&str] = &["etc/group", "var/lib/extrausers/group"];
+
 /// passwd(5) and shadow(5): a field that begins with `*` or `!` matches no password; an empty one needs none.
 pub(super) fn passwords(subject: &Subject, findings: &mut Findings<'_>) {
-    for path in ["etc/shadow", "etc/passwd", "etc/gshadow", "usr/share/baselayout/shadow"] {
+    for path in PASSWORDS {
         let text = subject.text(path).unwrap_or_default();
+        let table = path.trim_end_matches('-');
         for row in rows(&text) {
             let (name, field) = (row[0], row[1]);
-            let is_shadowed = path.ends_with("passwd") && field == "x";
-            // In gshadow an empty field means that the group has no password.
-            let is_group = path.ends_with("gshadow") && field.is_empty();
-            if field.starts_with(['*', '!']) || is_shadowed || is_group {
+            let is_shadowed = table.ends_with("passwd") && field == "x";
+            // In gshadow an empty field means that the group has no password. Nobody logs in by a copy.
+            let may_be_empty = table.ends_with("gshadow") || table != *path;
+            if field.starts_with(['*', '!']) || is_shadowed || (may_be_empty && field.is_empty()) {
                 continue;
             }
             let what = if field.is_empty() { "needs no password" } else { "has a password" };
             findings.at(path, format!("{name} {what}"));
         }
     }
+    // pam_unix(8): account, number, how many, and the passwords that it had.
+    let old = subject.text("etc/security/opasswd").unwrap_or_default();
+    for row in rows(&old).filter(|row| row.get(3).is_some_and(|field| !field.trim().is_empty())) {
+        findings.at("etc/security/opasswd", format!("{} had a password that is known", row[0]));
+    }
 }
 
 /// Groups whose members become root, or as good as root.
-const POWERFUL: &[&str] =
-    &["root", "sudo", "wheel", "adm", "disk", "docker", "lxd", "shadow", "systemd-journal"];
+const POWERFUL: &[&str] = &[
+    "root",
+    "sudo",
+    "wheel",
+    "admin",
+    "adm",
+    "disk",
+    "docker",
+    "incus-admin",
+    "kmem",
+    "lxd",
+    "shadow",
+    "systemd-journal",
+];
+/// Their members in distributions as they come: a group and an account of the system.
+const KNOWN_MEMBERS: &[(&str, &str)] = &[
+    ("adm", "adm"),
+    ("adm", "daemon"),
+    ("adm", "syslog"),
+    ("disk", "adm"),
+    ("docker", "core"),
+    ("sudo", "core"),
+    ("systemd-journal", "core"),
+    ("wheel", "core"),
+];
+/// Programs of accounts that nobody uses.
+const NO_SHELLS: &[&str] = &["nologin", "false", "sync", "shutdown", "halt"];
 
-/// Other names of root, and accounts that are made or known beside `/etc/passwd`.
+fn may_be_member(group: &str, account: &str) -> bool {
+    account == "root" || KNOWN_MEMBERS.contains(&(group, account))
+}
+
+/// Whether a field is root's number, as strtoul(3) reads it.
+fn is_root(field: &str) -> bool {
+    field.trim().trim_start_matches('-').parse() == Ok(0_u32)
+}
+
+/// Other names of root, members of groups that become root, and accounts that are made or known beside
+/// `/etc/passwd`.
 pub(super) fn superusers(subject: &Subject, findings: &mut Findings<'_>) {
-    let text = subject.text("etc/passwd").unwrap_or_default();
-    for row in rows(&text).filter(|row| row[2].parse() == Ok(0_u32) && row[0] != "root") {
-        findings.at("etc/passwd", format!("{} is another name of root", row[0]));
+    for path in ACCOUNTS {
+        let text = subject.text(path).unwrap_or_default();
+        for row in rows(&text).filter(|row| is_root(row[2]) && row[0] != "root") {
+            findings.at(path, format!("{} is another name of root", row[0]));
+        }
     }
+    members(subject, findings);
     records(subject, findings);
     to_be_made(subject, findings);
+}
+
+/// group(5): members by name, and accounts whose own group it is.
+fn members(subject: &Subject, findings: &mut Findings<'_>) {
+    let mut powerful: BTreeMap<String, String> = BTreeMap::new();
+    for path in GROUPS {
+        let text = subject.text(path).unwrap_or_default();
+        for row in rows(&text).filter(|row| POWERFUL.contains(&row[0])) {
+            powerful.insert(row[2].trim().to_owned(), row[0].to_owned());
+            for account in row.get(3).unwrap_or(&"").split(',').map(str::trim) {
+                if !account.is_empty() && !may_be_member(row[0], account) {
+                    findings.at(path, format!("{account} has the rights of the group {}", row[0]));
+                }
+            }
+        }
+    }
+    for path in ACCOUNTS {
+        let text = subject.text(path).unwrap_or_default();
+        for row in rows(&text).filter(|row| !is_root(row[2])) {
+            let [name, _, _, group, .., shell] = row.as_slice() else { continue };
+            let Some(group) = powerful.get(group.trim()) else { continue };
+            if !NO_SHELLS.contains(&name_of(shell.trim())) && !may_be_member(group, name) {
+                findings.at(path, format!("{name} has the rights of the group {group}"));
+            }
+        }
+    }
 }
 
 /// Records of nss-systemd(8), which are accounts, groups and memberships.
@@ -54,14 +144,17 @@ fn records(subject: &Subject, findings: &mut Findings<'_>) {
 
 /// sysusers.d(5): accounts with root's number, and members of groups that become root.
 fn to_be_made(subject: &Subject, findings: &mut Findings<'_>) {
-    for folder in ["etc/sysusers.d", "usr/local/lib/sysusers.d", "usr/lib/sysusers.d"] {
-        for (path, text) in subject.texts(folder).filter(|(path, _)| path.ends_with(".conf")) {
+    for folder in ["etc/sysusers.d", "run/sysusers.d", "usr/local/lib/sysusers.d", "usr/lib/sysusers.d"] {
+        for (path, text) in subject.texts_of(folder, |path| path.ends_with(".conf")) {
             for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-                let words: Vec<&str> = line.split_whitespace().collect();
+                let words = words(line);
                 let [kind, name, id, ..] = words.as_slice() else { continue };
-                let is_root =
-                    ["u", "u!"].contains(kind) && *name != "root" && id.split(':').next() == Some("0");
-                let is_member = *kind == "m" && POWERFUL.contains(id);
+                let number = id.split(':').next().unwrap_or_default();
+                // A path stands for the owner of that file.
+                let owner = subject.tree.get(number.trim_start_matches('/')).map(|entry| entry.uid);
+                let has_roots = is_root(number) || (number.starts_with('/') && owner == Some(0));
+                let is_root = ["u", "u!"].contains(&kind.as_str()) && name != "root" && has_roots;
+                let is_member = kind == "m" && POWERFUL.contains(&id.as_str()) && !may_be_member(id, name);
                 if is_root || is_member {
                     findings.at(path, format!("it makes an account with the rights of root at boot: {line}"));
                 }
@@ -73,26 +166,19 @@ fn to_be_made(subject: &Subject, findings: &mut Findings<'_>) {
 /// sudoers(5), doas.conf(5), polkit(8): rules that make somebody root without a password. And PAM's, that let
 /// everybody in.
 pub(super) fn sudo(subject: &Subject, findings: &mut Findings<'_>) {
-    let files = subject.texts("etc/sudoers.d").map(|(path, text)| (path.to_owned(), text));
-    let main = subject.text("etc/sudoers").map(|text| ("etc/sudoers".to_owned(), text));
-    for (path, text) in files.chain(main) {
-        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-            if line.contains("NOPASSWD") || (line.contains("!authenticate") && line.starts_with("Defaults")) {
-                findings.at(&path, format!("a password is not asked for: {line}"));
-            }
-        }
-    }
+    sudoers::open(subject, findings);
     for path in ["etc/doas.conf", "usr/local/etc/doas.conf"] {
         let text = subject.text(path).unwrap_or_default();
-        for line in text.lines().map(str::trim) {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            if words.first() == Some(&"permit") && words.contains(&"nopass") {
+        for line in logical_lines(&text, |line| line.starts_with('#')) {
+            let words = words(&line);
+            if words.first().is_some_and(|word| word == "permit") && words.iter().any(|word| word == "nopass")
+            {
                 findings.at(path, format!("a password is not asked for: {line}"));
             }
         }
     }
     polkit(subject, findings);
-    pam(subject, findings);
+    pam::open(subject, findings);
 }
 
 /// Rules that are of no package. `.pkla` are those of versions before 0.106.
@@ -110,31 +196,6 @@ fn polkit(subject: &Subject, findings: &mut Findings<'_>) {
         };
         if gives && !packaged.contains(path) {
             findings.at(path, "polkit lets somebody do what only root may, without a password");
-        }
-    }
-}
-
-/// pam.conf(5): a stack in which pam_permit comes first, or is enough, asks for nothing. The distribution's
-/// own end with it, behind a module that refuses. An empty password is a fault of its account.
-fn pam(subject: &Subject, findings: &mut Findings<'_>) {
-    for folder in ["etc/pam.d", "usr/lib/pam.d", "usr/local/etc/pam.d"] {
-        for (path, text) in subject.texts(folder) {
-            let mut is_first = true;
-            for line in text.lines().map(str::trim) {
-                let plain = line.trim_start_matches('-');
-                is_first &= !plain.starts_with("@include");
-                let Some(rest) =
-                    plain.strip_prefix("auth").filter(|rest| rest.starts_with(char::is_whitespace))
-                else {
-                    continue;
-                };
-                let permits = rest.contains("pam_permit.so");
-                let is_enough = rest.trim_start().starts_with("sufficient") || rest.contains("success=done");
-                if permits && (is_first || is_enough) {
-                    findings.at(path, format!("nobody has to prove who he is: {line}"));
-                }
-                is_first = false;
-            }
         }
     }
 }

@@ -7,14 +7,23 @@
 mod accounts;
 mod boot;
 pub mod cis;
+mod consoles;
 mod identity;
+mod key_marks;
 mod kubernetes;
 mod links;
 mod modes;
 mod network;
 mod origin;
+mod owners;
+mod pam;
 mod secrets;
+mod sshd;
 mod subject;
+mod sudoers;
+mod text;
+mod tmpfiles;
+mod unit_files;
 mod units;
 mod upper;
 mod windows;
@@ -79,11 +88,11 @@ const CHECKS: &[Check] = &[
     Check { name: "login", help: "remove it, or use the layer break-glass", run: secrets::authorized_keys },
     Check { name: "world-writable", help: "take the right to write from others", run: modes::world_writable },
     Check { name: "setuid", help: "remove the bit or the program", run: modes::setuid },
-    Check { name: "owner", help: "give it to root", run: modes::owners },
+    Check { name: "owner", help: "give it to root", run: owners::owners },
     Check { name: "secret-mode", help: "give it the mode 0600", run: modes::of_secrets },
     Check { name: "debug-shell", help: "disable the unit", run: units::shells },
     Check { name: "unit", help: "repair or disable the unit", run: units::broken },
-    Check { name: "ssh", help: "forbid it in sshd's configuration", run: network::ssh },
+    Check { name: "ssh", help: "forbid it in sshd's configuration", run: sshd::open },
     Check {
         name: "package-source",
         help: "remove the option: packages must be signed",
@@ -211,5 +220,7 @@ pub fn read(path: &Path, title: &str, wanted: Wanted<'_>, store: &Store, spool: 
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_accounts;
 #[cfg(test)]
 mod tests_image;

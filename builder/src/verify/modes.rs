@@ -1,6 +1,7 @@
-//! Rights and owners.
+//! Rights.
 
-use super::{Findings, Subject};
+use super::text::name_of;
+use super::{Findings, Subject, origin};
 use crate::tree::Node;
 
 const OTHERS_WRITE: u32 = 0o002;
@@ -73,12 +74,29 @@ pub(super) fn world_writable(subject: &Subject, findings: &mut Findings<'_>) {
     }
 }
 
+/// Folders of the programs above.
+const PROGRAMS: &[&str] = &["usr/bin", "usr/sbin", "bin", "sbin"];
+/// Below `/usr/lib*` their helpers are in folders with these names, or right there.
+const HELPERS: &[&str] = &[
+    "dbus-1",
+    "dbus-1.0",
+    "lib",
+    "lib64",
+    "libexec",
+    "misc",
+    "openssh",
+    "policykit-1",
+    "polkit-1",
+    "snapd",
+    "ssh",
+    "utempter",
+];
+
 pub(super) fn setuid(subject: &Subject, findings: &mut Findings<'_>) {
+    let packaged = origin::packaged(subject);
     for (path, entry) in &subject.tree.entries {
-        let name = path.rsplit('/').next().unwrap_or_default();
-        let is_system =
-            path.starts_with("usr/bin/") || path.starts_with("usr/sbin/") || path.starts_with("usr/lib");
-        let may = |list: &[&str]| is_system && list.contains(&name);
+        let is_system = is_place_of_programs(path) && (packaged.is_empty() || packaged.contains(path));
+        let may = |list: &[&str]| is_system && list.contains(&name_of(path));
         if !matches!(entry.node, Node::File(_)) {
             continue;
         }
@@ -92,26 +110,9 @@ pub(super) fn setuid(subject: &Subject, findings: &mut Findings<'_>) {
     }
 }
 
-/// Programs, units and settings that another than root may change, and owners that no account has.
-pub(super) fn owners(subject: &Subject, findings: &mut Findings<'_>) {
-    let known = |table: &str| -> Vec<u32> {
-        let text = subject.text(table).unwrap_or_default();
-        text.lines().filter_map(|line| line.split(':').nth(2)?.parse().ok()).collect()
-    };
-    let (users, groups) = (known("etc/passwd"), known("etc/group"));
-    for (path, entry) in &subject.tree.entries {
-        let is_roots =
-            ["usr/bin/", "usr/sbin/", "usr/local/", "etc/systemd/", "usr/lib/systemd/", "etc/kubernetes/"]
-                .iter()
-                .any(|folder| path.starts_with(folder));
-        if is_roots && entry.uid != 0 {
-            findings.at(path, format!("it belongs to the user {}", entry.uid));
-        } else if !users.is_empty() && !users.contains(&entry.uid) {
-            findings.at(path, format!("no account has its owner {}", entry.uid));
-        } else if !groups.is_empty() && !groups.contains(&entry.gid) {
-            findings.at(path, format!("no group has its number {}", entry.gid));
-        }
-    }
+fn is_place_of_programs(path: &str) -> bool {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    PROGRAMS.contains(&folder) || (folder.starts_with("usr/lib") && HELPERS.contains(&name_of(folder)))
 }
 
 pub(super) fn of_secrets(subject: &Subject, findings: &mut Findings<'_>) {

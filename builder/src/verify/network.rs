@@ -1,24 +1,6 @@
-//! Ways in over the network, and where programs and packages come from.
+//! Where programs and packages come from.
 
 use super::{Findings, Subject};
-
-/// sshd_config(5): settings that let somebody in without a key. Which of several lines counts depends on the
-/// order of files and on `Match`, so each that opens is told.
-pub(super) fn ssh(subject: &Subject, findings: &mut Findings<'_>) {
-    const OPEN: [&str; 4] =
-        ["permitrootlogin", "passwordauthentication", "permitemptypasswords", "hostbasedauthentication"];
-    for (path, text) in subject.texts("etc/ssh").filter(|(path, _)| !path.ends_with("/ssh_config")) {
-        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-            let plain = line.replace(['"', '='], " ").to_ascii_lowercase();
-            let mut words = plain.split_whitespace();
-            let is_open =
-                words.next().is_some_and(|name| OPEN.contains(&name)) && words.next() == Some("yes");
-            if is_open {
-                findings.at(path, format!("it lets in more than keys: {line}"));
-            }
-        }
-    }
-}
 
 /// sources.list(5), apt.conf(5): packages that nobody has signed.
 pub(super) fn sources(subject: &Subject, findings: &mut Findings<'_>) {

@@ -1,29 +1,37 @@
 //! Credentials, by what is in a file.
 
-use std::io::{self, Read};
-
-use super::{Findings, LARGEST_TEXT, Subject, origin};
+use super::{Findings, LARGEST_TEXT, Subject, key_marks, origin, sshd, tmpfiles};
 use crate::address;
 use crate::archive::pattern;
 use crate::base::installed::DATABASE;
-use crate::tree::{Body, Node};
+use crate::tree::Node;
 
-/// Where credentials are put: everything else comes from packages, whose documentation and tests have keys
-/// that are no secrets.
-const FOLDERS: &[&str] = &["etc/", "root/", "home/", "opt/", "srv/", "usr/local/", "var/"];
-/// Below them, what is no credential.
-const HARMLESS: &[&str] = &[DATABASE, "var/cache/", "opt/cni/bin/"];
-/// Elsewhere, what has keys that are no secrets.
-const EXAMPLES: &[&str] = &["usr/share/doc/", "usr/share/man/", "boot/"];
+/// Where packages and parts put files, whose documentation, tests and programs have what looks like keys: there,
+/// only whole keys count.
+const SYSTEM: &[&str] =
+    &["usr/", "bin/", "sbin/", "lib/", "lib32/", "lib64/", "boot/", "efi/", "opt/cni/bin/", "var/cache/"];
+/// Below them, where anything is put.
+const LOCAL: &str = "usr/local/";
+/// Examples.
+const EXAMPLES: &[&str] = &["usr/share/doc/", "usr/share/man/"];
 
 /// How private keys and other credentials begin.
 const BEGINNINGS: &[(&str, &str)] = &[
     ("PRIVATE KEY-----", "it has a private key"),
+    ("PRIVATE KEY BLOCK-----", "it has a private key"),
+    ("AGE-SECRET-KEY-", "it has a private key"),
+    ("PuTTY-User-Key-File-", "it has a private key"),
+    ("minisign encrypted secret key", "it has a private key"),
     ("client-key-data", "it has a key for a cluster"),
     ("AWS_SECRET_ACCESS_KEY=", "it has a key for a cloud"),
     ("aws_secret_access_key", "it has a key for a cloud"),
     ("\"private_key\":", "it has a key for a cloud"),
 ];
+
+/// Ends of the names of files that are keys, in forms that are no text.
+const KEY_FILES: &[&str] = &[".keytab", ".p12", ".pfx", "/secring.gpg"];
+/// Where GnuPG has keys.
+const GNUPG: &str = "/.gnupg/private-keys-v1.d/";
 
 /// Files of programs that keep credentials, the settings that are one, and why. The settings are compared in
 /// lower case and without blanks.
@@ -64,24 +72,26 @@ pub(super) fn credentials(subject: &Subject, findings: &mut Findings<'_>) {
     let packaged = origin::packaged(subject);
     for (path, entry) in &subject.tree.entries {
         let Node::File(body) = &entry.node else { continue };
-        let is_common = FOLDERS.iter().any(|folder| path.starts_with(folder));
-        if HARMLESS.iter().any(|harmless| path.starts_with(harmless)) || body.is_empty() {
+        if path.starts_with(DATABASE) || body.is_empty() {
             continue;
         }
+        let is_system = SYSTEM.iter().any(|folder| path.starts_with(folder)) && !path.starts_with(LOCAL);
         if CREDENTIALS
             .iter()
             .any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
         {
             findings.at(path, "it is a credential of a unit");
-        } else if is_common && body.len() <= LARGEST_TEXT {
+        } else if !is_system && (KEY_FILES.iter().any(|end| path.ends_with(end)) || path.contains(GNUPG)) {
+            findings.at(path, "it is a private key, by its name");
+        } else if !is_system && body.len() <= LARGEST_TEXT {
             let Some(text) = subject.text(path) else { continue };
             key(path, &text, findings);
             token(path, &text, &mut findings.of("token"));
         } else if !packaged.contains(path)
             && !EXAMPLES.iter().any(|folder| path.starts_with(folder))
-            && has_key(body).unwrap_or(false)
+            && let Ok(Some(why)) = key_marks::find(body)
         {
-            findings.at(path, "it has a private key");
+            findings.at(path, why);
         }
     }
 }
@@ -133,9 +143,43 @@ fn token(path: &str, text: &str, findings: &mut Findings<'_>) {
     let has_login = || {
         text.split_whitespace().collect::<String>().contains("\"auth\":") || text.contains("identitytoken")
     };
-    if path.ends_with("config.json") && has_login() {
+    if (path.ends_with("config.json") || path.ends_with("auth.json")) && has_login() {
         findings.at(path, "it has a login for a registry");
     }
+    if is_kubeconfig_with_login(text) {
+        findings.at(path, "it has a login for a cluster");
+    } else if text.split(|letter: char| !is_of_jwt(letter)).any(is_jwt) {
+        findings.at(path, "it has a bearer token");
+    }
+}
+
+/// A kubeconfig, as YAML or JSON, whose user needs no key.
+fn is_kubeconfig_with_login(text: &str) -> bool {
+    if !text.contains("Config") {
+        return false;
+    }
+    let parts = text.split(['\n', ',', '{', '}']).filter_map(|part| {
+        let plain = part.replace(['"', '\''], "");
+        let (name, value) = plain.trim_start_matches([' ', '\t', '-']).split_once(':')?;
+        Some((name.trim().to_owned(), value.trim().to_owned()))
+    });
+    let parts: Vec<(String, String)> = parts.collect();
+    let is_filled = |value: &str| !value.is_empty() && !value.starts_with(['<', '$', '#']);
+    parts.iter().any(|(name, value)| name == "kind" && value == "Config")
+        && parts.iter().any(|(name, value)| {
+            ["token", "password", "id-token", "refresh-token"].contains(&name.as_str()) && is_filled(value)
+        })
+}
+
+fn is_of_jwt(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "-_.".contains(letter)
+}
+
+/// RFC 7519: a header and claims, which are both JSON (`{"` in base64), and a signature.
+fn is_jwt(word: &str) -> bool {
+    let parts: Vec<&str> = word.split('.').collect();
+    matches!(parts.as_slice(), [header, claims, signature]
+        if header.starts_with("eyJ") && claims.starts_with("eyJ") && !signature.is_empty())
 }
 
 fn is_token(word: &str) -> bool {
@@ -144,47 +188,8 @@ fn is_token(word: &str) -> bool {
     parts.is_some_and(|(id, secret)| id.len() == 6 && secret.len() == 16 && plain(id) && plain(secret))
 }
 
-/// The most bytes of a file's part that are held, and how many of the last part go with the next.
-const PIECE: usize = 1 << 20;
-const OVERLAP: usize = 4096;
-
-/// Whether a file of any size has a private key in PEM. Programs have its marks, so its content must follow.
-fn has_key(body: &Body) -> io::Result<bool> {
-    let mut from = body.open()?;
-    let mut held: Vec<u8> = Vec::new();
-    loop {
-        let read = (&mut from).take(PIECE as u64).read_to_end(&mut held)?;
-        if held_key(&held) {
-            return Ok(true);
-        }
-        if read == 0 {
-            return Ok(false);
-        }
-        held.drain(..held.len().saturating_sub(OVERLAP));
-    }
-}
-
-/// RFC 7468, and the headers of RFC 1421 before the content.
-fn held_key(bytes: &[u8]) -> bool {
-    const MARK: &[u8] = b"PRIVATE KEY-----";
-    /// So many letters of base64 in one line are no text.
-    const SHORTEST: usize = 40;
-    let mut at = 0;
-    while let Some(found) = bytes[at..].windows(MARK.len()).position(|window| window == MARK) {
-        at += found + MARK.len();
-        let rest = &bytes[at..bytes.len().min(at + OVERLAP / 2)];
-        let is_content = |line: &[u8]| {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            line.len() >= SHORTEST
-                && line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte))
-        };
-        let starts_line = rest.first().is_some_and(|byte| b"\r\n".contains(byte));
-        if starts_line && rest.split(|byte| *byte == b'\n').skip(1).take(4).any(is_content) {
-            return true;
-        }
-    }
-    false
-}
+/// Why a file with keys is told.
+const WHO: &str = "who has that key can log in";
 
 /// Files that let somebody log in, and lines of tmpfiles.d(5) that write some at boot.
 pub(super) fn authorized_keys(subject: &Subject, findings: &mut Findings<'_>) {
@@ -195,40 +200,11 @@ pub(super) fn authorized_keys(subject: &Subject, findings: &mut Findings<'_>) {
         let is_full = !matches!(entry.node, Node::Directory)
             && subject.file(path).is_some_and(|(_, body)| !body.is_empty());
         if is_one && is_full {
-            findings.at(path, "who has that key can log in");
+            findings.at(path, WHO);
         }
     }
-    written_at_boot(subject, findings);
-}
-
-/// Lines that write what decides who becomes root. Those with `^` take their content from credentials, which
-/// the platform gives.
-fn written_at_boot(subject: &Subject, findings: &mut Findings<'_>) {
-    const PLACES: &[&str] = &[
-        "/root/.ssh",
-        "/home/",
-        "/etc/passwd",
-        "/etc/shadow",
-        "/etc/sudoers",
-        "/etc/doas.conf",
-        "/etc/ssh/",
-        "/etc/ld.so.preload",
-        "/etc/systemd/system",
-        "/etc/cron",
-        "/etc/pam.d/",
-        "/etc/polkit-1/",
-    ];
-    let packaged = origin::packaged(subject);
-    for folder in ["etc/tmpfiles.d", "usr/local/lib/tmpfiles.d", "usr/lib/tmpfiles.d"] {
-        for (path, text) in subject.texts(folder).filter(|(path, _)| path.ends_with(".conf")) {
-            for line in text.lines().map(str::trim) {
-                let words: Vec<&str> = line.split_whitespace().collect();
-                let [kind, place, ..] = words.as_slice() else { continue };
-                let writes = kind.starts_with(['f', 'F', 'w', 'C', 'L']) && !kind.contains('^');
-                if writes && !packaged.contains(path) && PLACES.iter().any(|start| place.starts_with(start)) {
-                    findings.at(path, format!("it lets somebody in at boot: {line}"));
-                }
-            }
-        }
+    for path in sshd::key_files(subject) {
+        findings.at(&path, WHO);
     }
+    tmpfiles::written_at_boot(subject, findings);
 }

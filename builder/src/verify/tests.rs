@@ -11,6 +11,7 @@ pub(super) fn healthy() -> Subject {
     subject.command_lines.push("console=ttyS0 root=PARTUUID=1 quiet".to_owned());
     subject.vouched.push(("kubelet".to_owned(), Digest::of(PROGRAM)));
     let md5 = hex::encode(<md5::Md5 as md5::Digest>::digest(PROGRAM));
+    let su = hex::encode(<md5::Md5 as md5::Digest>::digest(b"x"));
     for (path, mode, text) in [
         ("etc/passwd", 0o644, "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"),
         ("etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\n"),
@@ -26,7 +27,7 @@ pub(super) fn healthy() -> Subject {
         (
             "var/lib/dpkg/info/bash.md5sums",
             0o644,
-            &format!("{md5}  usr/bin/bash\n{md5}  usr/share/doc/gone\n"),
+            &format!("{md5}  usr/bin/bash\n{su}  usr/bin/su\n{md5}  usr/share/doc/gone\n"),
         ),
         ("usr/share/doc/x/example.pem", 0o644, "-----BEGIN PRIVATE KEY-----"),
     ] {
@@ -383,7 +384,7 @@ fn every_planted_fault_is_found_where_it_is_and_by_its_check_alone() {
 }
 
 /// A private key behind so many other bytes.
-fn private_key(behind: usize) -> Vec<u8> {
+pub(super) fn private_key(behind: usize) -> Vec<u8> {
     let key = b"-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg\n";
     [vec![b'x'; behind].as_slice(), b"\n", key].concat()
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::archive::pattern;
 use crate::base::installed;
 use crate::tree::merge::real_path;
-use crate::verify::{Subject, kubernetes};
+use crate::verify::{Subject, kubernetes, sshd};
 
 /// A value, and the file that sets it.
 #[derive(Debug, Clone)]
@@ -138,7 +138,7 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Of the server that a unit starts with a file of its own (`sshd -f FILE`), else of the distribution's.
+/// The first value counts; what stands below `Match` counts for some alone. Of the server that a unit starts with a file of its own (`sshd -f FILE`), else of the distribution's.
 fn ssh(subject: &Subject) -> Option<BTreeMap<String, Set>> {
     subject.file("usr/sbin/sshd")?;
     let units = ["etc/systemd/system", "usr/lib/systemd/system"];
@@ -149,33 +149,11 @@ fn ssh(subject: &Subject) -> Option<BTreeMap<String, Set>> {
     });
     let mut settings = BTreeMap::new();
     let main = own.unwrap_or_else(|| "etc/ssh/sshd_config".to_owned());
-    read_ssh(subject, &main, 0, &mut settings);
-    Some(settings)
-}
-
-/// sshd_config(5): the first value counts; what stands below `Match` counts for some alone.
-fn read_ssh(subject: &Subject, path: &str, depth: usize, settings: &mut BTreeMap<String, Set>) {
-    const DEEPEST: usize = 4;
-    let Some(text) = subject.text(path).filter(|_| depth < DEEPEST) else { return };
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let plain = line.replace(['"', '='], " ");
-        let (name, value) = plain.split_once(char::is_whitespace).unwrap_or((&plain, ""));
-        match name.to_ascii_lowercase().as_str() {
-            "match" => return,
-            "include" => {
-                for wanted in value.split_whitespace() {
-                    let wanted = wanted.trim_start_matches('/');
-                    for (path, _) in subject.matching(wanted) {
-                        read_ssh(subject, path, depth + 1, settings);
-                    }
-                }
-            }
-            name => {
-                let set = Set { value: value.trim().to_owned(), path: format!("/{path}") };
-                settings.entry(name.to_owned()).or_insert(set);
-            }
-        }
+    for set in sshd::settings(subject, &main).into_iter().filter(|set| !set.is_conditional) {
+        let value = Set { value: set.arguments.join(" "), path: format!("/{}", set.path) };
+        settings.entry(set.name).or_insert(value);
     }
+    Some(settings)
 }
 
 /// augenrules(8): the rules of all files, by name.
