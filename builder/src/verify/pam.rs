@@ -21,6 +21,10 @@ const SILENT: &[&str] = &[
     "pam_warn.so",
 ];
 
+/// Services of display managers, which start their greeter as an account of its own.
+const GREETERS: &[&str] =
+    &["etc/pam.d/gdm-launch-environment", "etc/pam.d/lightdm-greeter", "etc/pam.d/sddm-greeter"];
+
 /// A line of the kind `auth`.
 struct Line {
     /// In lower case: "sufficient", or "success=1 default=ignore".
@@ -30,11 +34,11 @@ struct Line {
     text: String,
 }
 
-/// A stack in which pam_permit comes first, or is enough, asks for nothing. The distribution's own end with it,
-/// behind a module that refuses. An empty password is a fault of its account.
+/// A stack in which pam_permit comes first, or is enough, asks for nothing. The distribution's own end with
+/// it, behind a module that refuses. An empty password is a fault of its account.
 pub(super) fn open(subject: &Subject, findings: &mut Findings<'_>) {
-    for (path, text) in files(subject) {
-        let lines = logical_lines(&text, |line| line.starts_with('#'));
+    for (path, text) in files(subject).iter().filter(|(path, _)| !GREETERS.contains(&path.as_str())) {
+        let lines = logical_lines(text, |line| line.starts_with('#'));
         let mut first = BTreeMap::new();
         for line in lines.iter().filter_map(|line| without_comment(line)) {
             let (service, rest) = match path.as_str() {
@@ -45,7 +49,7 @@ pub(super) fn open(subject: &Subject, findings: &mut Findings<'_>) {
             *is_first &= !rest.starts_with("@include");
             let Some(auth) = Line::of(rest).filter(|_| !rest.starts_with('@')) else { continue };
             if permits(&auth) && (*is_first && auth.is_permit() || is_enough(&auth.control)) {
-                findings.at(&path, format!("nobody has to prove who he is: {}", auth.text));
+                findings.at(path, format!("nobody has to prove who he is: {}", auth.text));
             }
             *is_first &= SILENT.contains(&auth.name());
         }

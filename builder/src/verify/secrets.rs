@@ -6,8 +6,8 @@ use crate::archive::pattern;
 use crate::base::installed::DATABASE;
 use crate::tree::Node;
 
-/// Where packages and parts put files, whose documentation, tests and programs have what looks like keys: there,
-/// only whole keys count.
+/// Where packages and parts put files, whose documentation, tests and programs have what looks like keys:
+/// there, only whole keys count.
 const SYSTEM: &[&str] =
     &["usr/", "bin/", "sbin/", "lib/", "lib32/", "lib64/", "boot/", "efi/", "opt/cni/bin/", "var/cache/"];
 /// Below them, where anything is put.
@@ -39,7 +39,7 @@ const LOGINS: &[(&str, &[&str], &str)] = &[
     ("etc/wireguard/**", &["privatekey=", "presharedkey="], "it has a key of WireGuard"),
     ("etc/systemd/network/**", &["privatekey=", "presharedkey=", "password="], "it has a key of a network"),
     ("etc/NetworkManager/**", &["psk=", "password=", "private-key=", "secret="], "it has a key of a network"),
-    ("etc/wpa_supplicant/**", &["psk=", "password="], "it has a key of a network"),
+    ("etc/wpa_supplicant/**.conf", &["psk=", "password="], "it has a key of a network"),
     ("var/lib/iwd/**", &["passphrase=", "presharedkey="], "it has a key of a network"),
     ("etc/netplan/**", &["password:", "key:", "private-key:"], "it has a key of a network"),
     ("etc/apt/auth.conf", &["password"], "it has a login for packages"),
@@ -198,6 +198,7 @@ pub(super) fn authorized_keys(subject: &Subject, findings: &mut Findings<'_>) {
         let is_one = name.starts_with("authorized_keys")
             || [".rhosts", ".shosts", "hosts.equiv", "shosts.equiv"].contains(&name);
         let is_full = !matches!(entry.node, Node::Directory)
+            && !EXAMPLES.iter().any(|folder| path.starts_with(folder))
             && subject.file(path).is_some_and(|(_, body)| !body.is_empty());
         if is_one && is_full {
             findings.at(path, WHO);

@@ -98,6 +98,12 @@ fn matching(subject: &Subject, wanted: &str) -> Vec<String> {
     below.filter(|path| pattern::matches(wanted, path)).map(str::to_owned).collect()
 }
 
+/// The configuration of the server that a unit starts with a file of its own, else of the distribution's.
+pub(crate) fn configuration(subject: &Subject) -> String {
+    let (files, _) = started(subject);
+    files.into_iter().next().unwrap_or_else(|| FILES[0].to_owned())
+}
+
 /// The settings of all servers.
 fn all(subject: &Subject) -> Vec<Setting> {
     let (files, options) = started(subject);

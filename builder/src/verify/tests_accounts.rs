@@ -267,6 +267,9 @@ fn what_distributions_have_is_no_fault() {
             plant(node, "usr/lib/systemd/system/debug-shell.service", 0o644, text);
         },
         |node| link(node, "etc/systemd/system-generators/x", "/dev/null"),
+        |node| plant(node, "etc/pam.d/lightdm-greeter", 0o644, b"auth required pam_permit.so\n"),
+        |node| plant(node, "usr/share/man/man5/authorized_keys.5.gz", 0o644, b"x"),
+        |node| plant(node, "etc/wpa_supplicant/functions.sh", 0o644, b"psk=$1\n"),
         |node| plant(node, "etc/ssh/ssh_config.d/x.conf", 0o644, b"PasswordAuthentication yes\n"),
         |node| {
             plant(

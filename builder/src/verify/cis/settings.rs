@@ -138,17 +138,13 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The first value counts; what stands below `Match` counts for some alone. Of the server that a unit starts with a file of its own (`sshd -f FILE`), else of the distribution's.
+/// The first value counts; what stands below `Match` counts for some alone.
+///
+/// Of the server that a unit starts with a file of its own (`sshd -f FILE`), else of the distribution's.
 fn ssh(subject: &Subject) -> Option<BTreeMap<String, Set>> {
     subject.file("usr/sbin/sshd")?;
-    let units = ["etc/systemd/system", "usr/lib/systemd/system"];
-    let own = units.iter().flat_map(|folder| subject.texts(folder)).find_map(|(_, text)| {
-        let line = text.lines().find(|line| line.starts_with("ExecStart=") && line.contains("/sshd "))?;
-        let file = line.split_once(" -f ")?.1.split_whitespace().next()?;
-        Some(file.trim_start_matches('/').to_owned())
-    });
     let mut settings = BTreeMap::new();
-    let main = own.unwrap_or_else(|| "etc/ssh/sshd_config".to_owned());
+    let main = sshd::configuration(subject);
     for set in sshd::settings(subject, &main).into_iter().filter(|set| !set.is_conditional) {
         let value = Set { value: set.arguments.join(" "), path: format!("/{}", set.path) };
         settings.entry(set.name).or_insert(value);
