@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Findings, Subject};
 use crate::archive::pattern;
+use crate::base::installed::DATABASE;
 use crate::tree::{Entry, Node};
 
 /// Folders of what root's programs run or read.
 const TRUSTED: &[&str] =
-    &["etc/", "usr/", "opt/", "boot/", "bin/", "sbin/", "lib/", "lib32/", "lib64/", "var/lib/dpkg/", "root/"];
+    &["etc/", "usr/", "opt/", "boot/", "bin/", "sbin/", "lib/", "lib32/", "lib64/", "root/", DATABASE];
 
 /// What decides in `/etc` who becomes root. Services own folders of their own there.
 const DECISIVE: &[&str] = &[
@@ -81,7 +82,7 @@ pub(super) fn owners(subject: &Subject, findings: &mut Findings<'_>) {
     for (path, entry) in &subject.tree.entries {
         let is_trusted = TRUSTED
             .iter()
-            .any(|folder| path.starts_with(folder) || *path == folder[..folder.len() - 1]);
+            .any(|folder| path.starts_with(folder) || *path == *folder.trim_end_matches('/'));
         let owner = users.get(&entry.uid).map(String::as_str);
         if is_trusted && entry.uid != 0 && !may_own(path, entry, owner) {
             findings.at(path, format!("it belongs to the user {}", entry.uid));
