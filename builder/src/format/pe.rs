@@ -79,41 +79,45 @@ pub fn machine(image: impl Read) -> io::Result<Option<u16>> {
     Ok(find())
 }
 
-/// The content of the first section of this name, or nothing if the file has none, or is no PE image at all.
+/// The contents of all sections of this name, of an image of which `read` gives bytes by place and length, at
+/// most as many as there are. There are none if it is no PE image at all.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidData`] if it has more than `longest` bytes; else the file's.
-pub fn section(file: &mut File, name: &str, longest: u64) -> io::Result<Option<Vec<u8>>> {
+/// [`io::ErrorKind::InvalidData`] if one has more than `longest` bytes; else `read`'s.
+pub fn sections(
+    read: impl Fn(u64, u64) -> io::Result<Vec<u8>>,
+    name: &str,
+    longest: u64,
+) -> io::Result<Vec<Vec<u8>>> {
     const HEAD: u64 = 64 << 10;
     /// In a row: the length in memory and where the bytes are.
     const LENGTH: usize = 8;
     const PLACE: usize = 20;
-    let mut head = Vec::new();
-    file.take(HEAD).read_to_end(&mut head)?;
+    let head = read(0, HEAD)?;
     let number = |at: usize, count: usize| -> Option<u64> {
         let bytes = head.get(at..at.checked_add(count)?)?;
         Some(bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
     };
-    let find = || -> Option<(u64, u64)> {
+    let table = || -> Option<(usize, usize)> {
         let start = usize::try_from(number(START, 4)?).ok()?;
         (head.get(start..start.checked_add(4)?)? == b"PE\0\0").then_some(())?;
         let (count, optional) = (number(start + SECTIONS, 2)?, number(start + OPTIONAL_LENGTH, 2)?);
-        let table = start + OPTIONAL + usize::try_from(optional).ok()?;
-        (0..usize::try_from(count).ok()?).find_map(|row| {
-            let row = table + row * ROW;
-            let own = head.get(row..row + 8)?.split(|byte| *byte == 0).next()?;
-            (own == name.as_bytes()).then_some(())?;
-            Some((number(row + PLACE, 4)?, number(row + LENGTH, 4)?))
-        })
+        Some((start + OPTIONAL + usize::try_from(optional).ok()?, usize::try_from(count).ok()?))
     };
-    let Some((place, length)) = find() else { return Ok(None) };
-    if length > longest {
-        return Err(invalid(&format!("{name} has {length} bytes, and {longest} are read")));
+    let place = |row: usize| -> Option<(u64, u64)> {
+        let own = head.get(row..row + 8)?.split(|byte| *byte == 0).next()?;
+        (own == name.as_bytes()).then_some(())?;
+        Some((number(row + PLACE, 4)?, number(row + LENGTH, 4)?))
+    };
+    let (table, count) = table().unwrap_or_default();
+    let mut found = Vec::new();
+    for (start, length) in (0..count).filter_map(|row| place(table + row * ROW)) {
+        if length > longest {
+            return Err(invalid(&format!("{name} has {length} bytes, and {longest} are read")));
+        }
+        found.push(read(start, length)?);
     }
-    file.seek(SeekFrom::Start(place))?;
-    let mut content = Vec::new();
-    file.take(length).read_to_end(&mut content)?;
-    Ok(Some(content))
+    Ok(found)
 }
 
 fn invalid(what: &str) -> io::Error {

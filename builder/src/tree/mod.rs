@@ -87,6 +87,19 @@ impl Body {
         Ok(Self::Slice { file: Arc::from(path), offset: 0, len: path.metadata()?.len() })
     }
 
+    /// So many bytes of it from `start`, or as many as there are.
+    pub(crate) fn part(&self, start: u64, count: u64) -> Self {
+        let start = start.min(self.len());
+        let count = count.min(self.len() - start);
+        match self {
+            // Both are less than the length of a slice.
+            Self::Inline(bytes) => Self::inline(&bytes[start as usize..(start + count) as usize]),
+            Self::Slice { file, offset, .. } => {
+                Self::Slice { file: Arc::clone(file), offset: offset + start, len: count }
+            }
+        }
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> u64 {
         match self {

@@ -5,6 +5,7 @@
 //! alone.
 
 mod accounts;
+mod arguments;
 mod boot;
 pub mod cis;
 mod consoles;
@@ -33,7 +34,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::base::rootfs::{self, Source};
+use crate::base::rootfs::{self, Installed, Source};
 use crate::definition::plan::Arch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
@@ -110,7 +111,7 @@ const CHECKS: &[Check] = &[
         run: kubernetes::kubelet,
     },
     Check { name: "node", help: "add the layer that brings it", run: kubernetes::node },
-    Check { name: "kernel-argument", help: "take it out of kernel-arguments", run: boot::arguments },
+    Check { name: "kernel-argument", help: "take it out of kernel-arguments", run: arguments::open },
     Check {
         name: "package-file",
         help: "find out who changed it; build the image anew",
@@ -197,7 +198,7 @@ pub struct Wanted<'a> {
 pub fn read(path: &Path, title: &str, wanted: Wanted<'_>, store: &Store, spool: &Path) -> Result<Subject> {
     let Wanted { arch, edition } = wanted;
     let source = Source { path, title, arch, spool, store };
-    let (mut tree, esp) = match rootfs::read_installed(&source) {
+    let Installed { mut tree, disk } = match rootfs::read_installed(&source) {
         Ok(found) => found,
         Err(error) => {
             let windows = windows::read(path, title, edition, spool)?;
@@ -210,11 +211,18 @@ pub fn read(path: &Path, title: &str, wanted: Wanted<'_>, store: &Store, spool: 
             .help("name a whole image: a disk, a root file system, an OCI layout"));
     }
     upper::lay(&mut tree);
-    let on_esp = esp.map(|(disk, offset)| boot::command_lines(&disk, offset, spool)).transpose()?;
     let mut subject = Subject::new(tree, arch);
-    subject.command_lines = on_esp.unwrap_or_default();
+    if let Some(disk) = &disk {
+        let found = boot::of_partitions(&disk.path, &disk.boot, spool)?;
+        subject.command_lines = found.command_lines;
+        found.unread.into_iter().for_each(|(what, why)| subject.not_read(what, why));
+    }
     let in_tree = boot::of_tree(&subject);
     subject.command_lines.extend(in_tree);
+    if disk.is_some() && subject.command_lines.is_empty() {
+        let why = "the disk has none in the places of boot loaders, so its arguments were not checked";
+        subject.not_read("kernel command line".to_owned(), why.to_owned());
+    }
     Ok(subject)
 }
 

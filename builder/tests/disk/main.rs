@@ -300,6 +300,86 @@ fn a_disk_that_ran_is_checked_as_its_next_machine_sees_it() {
     assert_eq!(found, expected);
 }
 
+/// A program for UEFI with a kernel command line.
+fn program(command_line: &str) -> Vec<u8> {
+    let mut bytes = vec![0; 512];
+    for (at, part) in [
+        (0, b"MZ".as_slice()),
+        (0x3c, &[64]),
+        (64, b"PE\0\0\x64\x86\x01"),
+        (88, b".cmdline"),
+        (96, &u32::try_from(command_line.len()).unwrap().to_le_bytes()),
+        (108, &[0, 2]),
+    ] {
+        bytes[at..at + part.len()].copy_from_slice(part);
+    }
+    [&bytes, command_line.as_bytes()].concat()
+}
+
+#[test]
+fn kernel_arguments_are_found_wherever_firmware_looks() {
+    const TOOLS: [&str; 7] = ["mksquashfs", "mke2fs", "sqfs2tar", "mtype", "mcopy", "mdeltree", "sgdisk"];
+    if !have("kernel arguments of a disk", &TOOLS) {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.tree.insert("usr/lib/os-release", Entry::file(Body::inline(*b"ID=debian\n"), 0o644));
+    bench.tree.complete();
+    bench.write("raw");
+    let (_, esp) = bench.partition(layout::ESP);
+    let raw = bench.path("out/test-node.raw");
+    let image = format!("{}@@{esp}", text(&raw));
+    let found = || {
+        let spool = tempfile::tempdir().unwrap();
+        let wanted = Wanted { arch: bench.plan.arch, edition: None };
+        let subject = verify::read(&raw, "it", wanted, bench.store(), spool.path()).unwrap();
+        let found = verify::verify(&subject, &[]);
+        let is_ours = |check: &str| ["kernel-argument", "unread"].contains(&check);
+        found.into_iter().filter(|one| is_ours(one.check)).map(|one| one.what).collect::<Vec<_>>()
+    };
+    assert_eq!(found(), [""; 0]);
+    let mut expected = Vec::new();
+    for (number, path) in [
+        "/EFI/BOOT/BOOTX64.EFI",
+        "/EFI/Linux/z.efi",
+        "/EFI/Linux/z.efi.extra.d/a.addon.efi",
+        "/kiln/other",
+        "/loader/addons/a.addon.efi",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let own = bench.path("program");
+        fs::write(&own, program(&format!("init=/{number}"))).unwrap();
+        for (slash, _) in path.match_indices('/').skip(1) {
+            let folder = format!("::{}", &path[..slash]);
+            // Some are there.
+            let _ = std::process::Command::new("mmd")
+                .args(["-D", "s", "-i", &image, &folder])
+                .output()
+                .unwrap();
+        }
+        run("mcopy", &["-o", "-i", &image, text(&own), &format!("::{path}")]);
+        expected.push(format!("init=/{number}"));
+    }
+    let entry = bench.path("entry");
+    fs::write(&entry, "options \"systemd.debug_shell\"\n").unwrap();
+    run("mcopy", &["-i", &image, text(&entry), "::/LOADER/ENTRIES/X.CONF"]);
+    run("mattrib", &["-i", &image, "+h", "::/LOADER/ENTRIES/X.CONF"]);
+    expected.push("systemd.debug_shell".to_owned());
+    assert_eq!(found(), expected);
+    // Its type does not hide it.
+    let table = run("sgdisk", &["-p", text(&raw)]);
+    let line = table.lines().find(|line| line.contains("EF00")).unwrap();
+    let number = line.split_whitespace().next().unwrap();
+    run("sgdisk", &["-t", &format!("{number}:8300"), text(&raw)]);
+    assert_eq!(found(), expected);
+    for folder in ["::/EFI", "::/kiln", "::/loader"] {
+        run("mdeltree", &["-i", &image, folder]);
+    }
+    assert_eq!(found(), ["kernel command line"]);
+}
+
 #[test]
 fn the_esp_is_clean_and_holds_loader_entry_kernel_and_initrd() {
     if !have("ESP", &["mksquashfs", "mke2fs", "fsck.vfat", "mtype", "mdir"]) {

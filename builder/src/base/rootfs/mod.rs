@@ -205,18 +205,35 @@ pub fn read(source: &Source<'_>) -> Result<Tree> {
     (container.read)(&Source { path, ..*source })
 }
 
-/// The root file system of an installed system, with its `/var` and `/boot` where they are on other
-/// partitions; and of a disk the EFI system partition: the file with the disk's bytes, and where it begins.
+/// An installed system.
+#[derive(Debug)]
+pub struct Installed {
+    /// The root file system, with its `/var` and `/boot` where they are on other partitions.
+    pub tree: Tree,
+    /// The disk, if it is one with partitions.
+    pub disk: Option<InstalledDisk>,
+}
+
+/// A disk with an installed system.
+#[derive(Debug)]
+pub struct InstalledDisk {
+    /// The file with its bytes.
+    pub path: PathBuf,
+    /// Where the partitions begin that firmware may start: the EFI system partition, and others with FAT.
+    pub boot: Vec<u64>,
+}
+
+/// An installed system.
 ///
 /// # Errors
 /// Those of [`read`].
-pub fn read_installed(source: &Source<'_>) -> Result<(Tree, Option<(PathBuf, u64)>)> {
+pub fn read_installed(source: &Source<'_>) -> Result<Installed> {
     let path = &archive::plain(source.path, source.title, source.spool)?;
     let head = first_bytes(path, HEAD)?;
     if (disk::CONTAINER.is)(&head) {
         return disk::read_installed(&Source { path, ..*source });
     }
-    read(source).map(|tree| (tree, None))
+    read(source).map(|tree| Installed { tree, disk: None })
 }
 
 fn unknown(title: &str, head: &[u8]) -> Error {

@@ -2,7 +2,7 @@
 //! every check and rule on it. What other programs read (squashfs, qcow2) is left to them.
 #![no_main]
 
-use kiln::base::rootfs::{Source, read_installed};
+use kiln::base::rootfs::{Installed, Source, read_installed};
 use kiln::compare::{Side, compare, page};
 use kiln::definition::plan::Arch;
 use kiln::size_map::{Folder, SizeMap, svg};
@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
         let store = Store::open(&folder.path().join("store")).expect("the folder is the target's");
         let source =
             Source { path: &path, title: "fuzz", arch: Arch::Amd64, spool: folder.path(), store: &store };
-        let Ok((tree, _)) = read_installed(&source) else { return };
+        let Ok(Installed { tree, .. }) = read_installed(&source) else { return };
         let subject = Subject::new(tree, Arch::Amd64);
         let _ = verify(&subject, &[]);
         let counts = cis::Counts::of(&cis::answers(&subject, &[]));

@@ -28,6 +28,10 @@ impl FileSystem {
 pub(super) const SQUASHFS: FileSystem = FileSystem::Other(SQUASHFS_NAME);
 const SQUASHFS_NAME: &str = "squashfs";
 
+/// A FAT, as firmware reads it.
+pub(super) const FAT: FileSystem = FileSystem::Other(FAT_NAME);
+const FAT_NAME: &str = "FAT";
+
 /// Name, position and bytes of magic numbers.
 const MAGIC: &[(&str, usize, &[u8])] = &[
     ("btrfs", 0x10040, b"_BHRfS_M"),
@@ -39,8 +43,8 @@ const MAGIC: &[(&str, usize, &[u8])] = &[
     ("EROFS", 1024, b"\xe2\xe1\xf5\xe0"),
     ("F2FS", 1024, b"\x10\x20\xf5\xf2"),
     ("NTFS", 3, b"NTFS    "),
-    ("FAT", 54, b"FAT1"),
-    ("FAT", 82, b"FAT32"),
+    (FAT_NAME, 54, b"FAT1"),
+    (FAT_NAME, 82, b"FAT32"),
     ("swap", 4086, b"SWAPSPACE2"),
 ];
 

@@ -2,18 +2,18 @@
 //! as a vendor's.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::io;
 
+use contract::gpt::Partition;
 use contract::partition_type as kind;
 
 use super::ext4::Volume;
-use super::filesystem::{self, SQUASHFS};
+use super::filesystem::{self, FAT, SQUASHFS};
 use super::{Disk, Place, raw, read, table};
 use crate::archive;
-use crate::base::rootfs::{Source, squashfs};
+use crate::base::rootfs::{Installed, InstalledDisk, Source, squashfs};
 use crate::error::{IoContext, Result};
 use crate::sparse;
-use crate::tree::Tree;
 
 /// Where a machine keeps the upper sides of its overlays, below `/var`.
 const OVERLAYS: &str = "lib/kiln/";
@@ -21,16 +21,16 @@ const LOST_AND_FOUND: &str = "lost+found";
 const ROOTS: [&str; 2] = [kind::ROOT_AMD64, kind::ROOT_ARM64];
 
 /// See [`crate::base::rootfs::read_installed`].
-pub(crate) fn read_installed(source: &Source<'_>) -> Result<(Tree, Option<(PathBuf, u64)>)> {
+pub(crate) fn read_installed(source: &Source<'_>) -> Result<Installed> {
     let path = raw(source)?;
     let mut file = File::open(&path).at("opening", &path)?;
     let length = file.metadata().at("reading", &path)?.len();
     let disk = table(&mut file, length, source.title);
-    let esp = disk.as_ref().ok().and_then(|disk| place(disk, &[kind::ESP]));
-    let esp = esp.map(|esp| (path.clone(), esp.offset));
+    let boot = disk.as_ref().ok().map(|disk| boot(&file, disk)).transpose().at("reading", &path)?;
+    let found = boot.map(|boot| InstalledDisk { path: path.clone(), boot });
     let root = disk.as_ref().ok().and_then(|disk| place(disk, &ROOTS));
     let Some(root) = root.filter(|root| matches!(filesystem::at(&file, root), Ok(Some(SQUASHFS)))) else {
-        return Ok((read(&Source { path: &path, ..*source })?, esp));
+        return Ok(Installed { tree: read(&Source { path: &path, ..*source })?, disk: found });
     };
     let own = source.spool.join("root.squashfs");
     sparse::cut(&file, root.offset..root.offset + root.length, &own)
@@ -47,7 +47,19 @@ pub(crate) fn read_installed(source: &Source<'_>) -> Result<(Tree, Option<(PathB
     }
     tree.complete();
     archive::check_root(&tree, source.title)?;
-    Ok((tree, esp))
+    Ok(Installed { tree, disk: found })
+}
+
+/// Where the partitions begin that firmware may start. Many take any partition with FAT.
+fn boot(file: &File, disk: &Disk) -> io::Result<Vec<u64>> {
+    let mut found = Vec::new();
+    for partition in &disk.table.partitions {
+        let place = place_of(disk, partition);
+        if partition.kind.eq_ignore_ascii_case(kind::ESP) || filesystem::at(file, &place)? == Some(FAT) {
+            found.push(place.offset);
+        }
+    }
+    Ok(found)
 }
 
 /// The first partition of one of these types.
@@ -57,9 +69,13 @@ fn place(disk: &Disk, kinds: &[&str]) -> Option<Place> {
         .partitions
         .iter()
         .find(|found| kinds.contains(&found.kind.to_ascii_lowercase().as_str()))?;
-    Some(Place {
-        number: found.number,
-        offset: found.first * disk.sector,
-        length: (found.last - found.first + 1) * disk.sector,
-    })
+    Some(place_of(disk, found))
+}
+
+pub(super) fn place_of(disk: &Disk, partition: &Partition) -> Place {
+    Place {
+        number: partition.number,
+        offset: partition.first * disk.sector,
+        length: (partition.last - partition.first + 1) * disk.sector,
+    }
 }

@@ -87,11 +87,7 @@ struct Found {
 
 impl Found {
     fn of(file: &File, table: &Disk) -> std::io::Result<Self> {
-        let place = |partition: &Partition| Place {
-            number: partition.number,
-            offset: partition.first * table.sector,
-            length: (partition.last - partition.first + 1) * table.sector,
-        };
+        let place = |partition: &Partition| kiln::place_of(table, partition);
         let partitions = table.table.partitions.iter().map(place);
         let partitions = partitions.map(|place| Ok((place, filesystem::at(file, &place)?)));
         Ok(Self { partitions: partitions.collect::<std::io::Result<_>>()? })
