@@ -200,8 +200,12 @@ fn an_archive_that_cannot_be_read_says_why() {
         [("usr/lib/os-release", tar::EntryType::Regular, 4000), ("var/pipe", tar::EntryType::Fifo, 0)]
     {
         let mut header = tar::Header::new_gnu();
-        (header.set_entry_type(kind), header.set_size(size), header.set_mode(0o644));
-        (header.set_uid(0), header.set_gid(0), header.set_mtime(0));
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         tar.append_data(&mut header, path, std::io::repeat(b'x').take(size)).unwrap();
     }
     let whole = tar.into_inner().unwrap();
