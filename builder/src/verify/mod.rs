@@ -29,18 +29,68 @@ mod units;
 mod upper;
 mod windows;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::{Mutex, OnceLock};
 
 use serde::Serialize;
 
 use crate::base::rootfs::{self, Installed, Source};
 use crate::definition::plan::Arch;
+use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
+use crate::tree::Tree;
+use links::BehindLinks;
 use subject::LARGEST_TEXT;
-pub use subject::Subject;
 pub use windows::Windows;
+
+/// An image to be checked.
+#[derive(Debug)]
+pub struct Subject {
+    /// Its root file system; `/var` as a machine has it at first boot. It stays as it is from the first check
+    /// on.
+    pub tree: Tree,
+    /// For which architecture.
+    pub arch: Arch,
+    /// Kernel command lines of its boot entries; none if the image has no boot partition.
+    pub command_lines: Vec<String>,
+    /// Digests of single files that the manifest vouches for, with the names of their artifacts.
+    pub vouched: Vec<(String, Digest)>,
+    /// The image, if it is one of Windows. Then the tree is empty.
+    pub windows: Option<Windows>,
+    /// The files of packages.
+    packaged: OnceLock<BTreeSet<String>>,
+    behind_links: OnceLock<BehindLinks>,
+    /// What a check wanted to read and could not, and why.
+    unread: Mutex<BTreeMap<String, String>>,
+}
+
+impl Subject {
+    /// An image of Linux, without command lines.
+    pub fn new(tree: Tree, arch: Arch) -> Self {
+        let (command_lines, vouched, windows) = (Vec::new(), Vec::new(), None);
+        let (packaged, behind_links, unread) = (OnceLock::new(), OnceLock::new(), Mutex::default());
+        Self { tree, arch, command_lines, vouched, windows, packaged, behind_links, unread }
+    }
+
+    fn of_windows(windows: Windows, arch: Arch) -> Self {
+        Self { windows: Some(windows), ..Self::new(Tree::default(), arch) }
+    }
+
+    /// Whether it has a kubelet.
+    pub fn is_node(&self) -> bool {
+        match &self.windows {
+            Some(windows) => windows.is_node(),
+            None => kubernetes::kubelet_of(self).is_some(),
+        }
+    }
+
+    /// How many files and folders it has.
+    pub fn count(&self) -> usize {
+        self.windows.as_ref().map_or(self.tree.entries.len(), Windows::count)
+    }
+}
 
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]

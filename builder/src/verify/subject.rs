@@ -1,65 +1,18 @@
-//! An image to be checked, as the programs in it would see its files.
+//! The files of an image to be checked, as the programs in it would see them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
 use super::links::{self, BehindLinks};
-use super::{Findings, Windows, kubernetes};
+use super::{Findings, Subject};
 use crate::archive::pattern;
-use crate::definition::plan::Arch;
-use crate::digest::Digest;
 use crate::tree::merge::real_path;
-use crate::tree::{Body, Entry, Node, Tree};
+use crate::tree::{Body, Entry, Node};
 
 /// The largest file in which text is looked for, in bytes.
 pub(super) const LARGEST_TEXT: u64 = 1 << 20;
 
-/// An image to be checked.
-#[derive(Debug)]
-pub struct Subject {
-    /// Its root file system; `/var` as a machine has it at first boot. It stays as it is from the first check
-    /// on.
-    pub tree: Tree,
-    /// For which architecture.
-    pub arch: Arch,
-    /// Kernel command lines of its boot entries; none if the image has no boot partition.
-    pub command_lines: Vec<String>,
-    /// Digests of single files that the manifest vouches for, with the names of their artifacts.
-    pub vouched: Vec<(String, Digest)>,
-    /// The image, if it is one of Windows. Then the tree is empty.
-    pub windows: Option<Windows>,
-    /// The files of packages.
-    pub(super) packaged: OnceLock<BTreeSet<String>>,
-    behind_links: OnceLock<BehindLinks>,
-    /// What a check wanted to read and could not, and why.
-    unread: Mutex<BTreeMap<String, String>>,
-}
-
 impl Subject {
-    /// An image of Linux, without command lines.
-    pub fn new(tree: Tree, arch: Arch) -> Self {
-        let (command_lines, vouched, windows) = (Vec::new(), Vec::new(), None);
-        let (packaged, behind_links, unread) = (OnceLock::new(), OnceLock::new(), Mutex::default());
-        Self { tree, arch, command_lines, vouched, windows, packaged, behind_links, unread }
-    }
-
-    pub(super) fn of_windows(windows: Windows, arch: Arch) -> Self {
-        Self { windows: Some(windows), ..Self::new(Tree::default(), arch) }
-    }
-
-    /// Whether it has a kubelet.
-    pub fn is_node(&self) -> bool {
-        match &self.windows {
-            Some(windows) => windows.is_node(),
-            None => kubernetes::kubelet_of(self).is_some(),
-        }
-    }
-
-    /// How many files and folders it has.
-    pub fn count(&self) -> usize {
-        self.windows.as_ref().map_or(self.tree.entries.len(), Windows::count)
-    }
-
     /// The file at `path`, behind links too, and its content.
     pub(super) fn file(&self, path: &str) -> Option<(&Entry, &Body)> {
         let entry = self.tree.get(&real_path(&self.tree, path)?)?;
