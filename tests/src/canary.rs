@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use memchr::memmem;
 use nix::libc;
 use serde_json::json;
 
@@ -75,9 +76,7 @@ impl Marks {
 
     /// Whether one of them is in `bytes`.
     pub fn are_in(&self, bytes: &[u8]) -> bool {
-        self.0
-            .iter()
-            .any(|form| bytes.windows(form.len()).any(|window| window[0] == form[0] && window == form))
+        self.0.iter().any(|form| memmem::find(bytes, form).is_some())
     }
 
     /// Files below `folder` that hold one, with their modes.

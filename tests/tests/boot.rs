@@ -239,6 +239,7 @@ fn verified(image: &Path) -> String {
 
 /// `kiln test` as its users call it.
 #[test]
+#[ignore = "slow: make test-long runs it"]
 fn the_default_image_passes_the_tests_of_its_definition() {
     if let Some(program) = workspace::missing(&["debugfs"]) {
         return not_run("kiln test", &format!("no program {program} here"));
@@ -308,6 +309,7 @@ fn network_boot_by_uefi_ipxe_and_http_runs_from_memory() {
 }
 
 #[test]
+#[ignore = "slow: make test-long runs it"]
 fn preloaded_container_images_are_there_before_the_kubelet_and_run() {
     let image = kiln::image_with_containers(DEFAULT);
     let machine = Machine::new("preloaded").kernel(

@@ -52,8 +52,8 @@ pub fn make(root: &Root, table: &Table, name: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// The order of the entries, nothing if there is none. Where it cannot be read, a new one would lose all other
-/// entries.
+/// The order of the entries, nothing if there is none. Where it cannot be read, a new one would lose all
+/// other entries.
 fn order(root: &Root) -> Result<Vec<u8>> {
     match efi::read(root, ORDER) {
         Some(order) => Ok(order),
