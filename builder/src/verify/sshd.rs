@@ -58,31 +58,57 @@ impl Setting {
 
 /// The settings of a file, with those that it includes where it does.
 pub(crate) fn settings(subject: &Subject, path: &str) -> Vec<Setting> {
-    let mut found = Vec::new();
-    read(subject, path, 0, false, &mut found);
-    found
+    let mut reader = Reader { subject, found: Vec::new(), looks: 0 };
+    reader.read(path, 0, false);
+    reader.found
 }
 
-fn read(subject: &Subject, path: &str, depth: usize, mut is_conditional: bool, found: &mut Vec<Setting>) {
-    /// As many as sshd follows.
-    const DEEPEST: usize = 16;
-    const MOST: usize = 10_000;
-    let path = path.trim_start_matches('/');
-    let Some(text) = subject.text(path).filter(|_| depth < DEEPEST) else { return };
-    for setting in text.lines().filter_map(|line| Setting::of(path, line)) {
-        match setting.name.as_str() {
-            "match" => is_conditional = true,
-            "include" => {
-                for wanted in &setting.arguments {
-                    let from = if wanted.starts_with('/') { "" } else { "etc/ssh/" };
-                    for path in matching(subject, &format!("{from}{wanted}")) {
-                        read(subject, &path, depth + 1, is_conditional, found);
+struct Reader<'a> {
+    subject: &'a Subject,
+    found: Vec<Setting>,
+    /// How many files and patterns were looked for: a file may include itself, again and again.
+    looks: usize,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, path: &str, depth: usize, mut is_conditional: bool) {
+        /// As many as sshd follows.
+        const DEEPEST: usize = 16;
+        let path = path.trim_start_matches('/');
+        if depth == DEEPEST || !self.may_look(path) {
+            return;
+        }
+        let Some(text) = self.subject.text(path) else { return };
+        for setting in text.lines().filter_map(|line| Setting::of(path, line)) {
+            match setting.name.as_str() {
+                "match" => is_conditional = true,
+                "include" => {
+                    for wanted in &setting.arguments {
+                        if !self.may_look(path) {
+                            return;
+                        }
+                        let from = if wanted.starts_with('/') { "" } else { "etc/ssh/" };
+                        for path in matching(self.subject, &format!("{from}{wanted}")) {
+                            self.read(&path, depth + 1, is_conditional);
+                        }
                     }
                 }
+                _ => self.found.push(Setting { is_conditional, ..setting }),
             }
-            _ if found.len() < MOST => found.push(Setting { is_conditional, ..setting }),
-            _ => return,
         }
+    }
+
+    /// Whether one more may be looked for; if not, that is told.
+    fn may_look(&mut self, path: &str) -> bool {
+        const MOST_LOOKS: usize = 1000;
+        const MOST_SETTINGS: usize = 100_000;
+        self.looks += 1;
+        let may = self.looks <= MOST_LOOKS && self.found.len() <= MOST_SETTINGS;
+        if !may {
+            let why = "sshd's configuration has more files or settings than are looked at";
+            self.subject.not_read(format!("/{path}"), why.to_owned());
+        }
+        may
     }
 }
 
@@ -112,11 +138,11 @@ fn all(subject: &Subject) -> Vec<Setting> {
     for folder in FOLDERS {
         paths.extend(subject.below(folder).map(|(path, _)| path.to_owned()));
     }
-    let mut found = options;
+    let mut reader = Reader { subject, found: options, looks: 0 };
     for path in paths {
-        read(subject, &path, 0, false, &mut found);
+        reader.read(&path, 0, false);
     }
-    found
+    reader.found
 }
 
 /// Configurations and settings on the command lines of servers: sshd(8), `-f` and `-o`. Those of packages set
@@ -210,25 +236,33 @@ fn has_content(subject: &Subject, path: &str) -> bool {
 
 /// The files with keys that `AuthorizedKeysFile` names.
 pub(super) fn key_files(subject: &Subject) -> BTreeSet<String> {
+    /// Places, of which one with a pattern is looked for in the whole image.
+    const MOST: usize = 1000;
     let accounts = subject.text("etc/passwd").unwrap_or_default();
     let homes: BTreeSet<&str> = accounts.lines().filter_map(|line| line.split(':').nth(5)).collect();
-    let mut paths = BTreeSet::new();
-    for setting in all(subject).iter().filter(|setting| setting.name == "authorizedkeysfile") {
-        for wanted in setting.arguments.iter().filter(|wanted| *wanted != "none") {
-            let wanted = wanted.replace("%u", "*").replace("%U", "*").replace("%%", "%");
-            let is_whole = wanted.starts_with('/');
-            let places = homes.iter().filter(|_| !is_whole || wanted.contains("%h")).map(|home| {
-                if is_whole || wanted.starts_with("%h") {
-                    wanted.replace("%h", home)
-                } else {
-                    format!("{home}/{wanted}")
-                }
-            });
-            let places: BTreeSet<String> = places.collect();
-            let places = if places.is_empty() { BTreeSet::from([wanted]) } else { places };
-            paths.extend(places.iter().flat_map(|place| matching(subject, place)));
+    let settings = all(subject);
+    let named = settings.iter().filter(|setting| setting.name == "authorizedkeysfile");
+    let wanted = named.flat_map(|setting| setting.arguments.iter().map(move |wanted| (setting, wanted)));
+    let mut places = BTreeSet::new();
+    for (setting, wanted) in wanted.filter(|(_, wanted)| *wanted != "none") {
+        if places.len() > MOST {
+            let why = "there are more places for keys than are looked at";
+            subject.not_read(format!("/{}", setting.path), why.to_owned());
+            break;
+        }
+        let wanted = wanted.replace("%u", "*").replace("%U", "*").replace("%%", "%");
+        let is_whole = wanted.starts_with('/');
+        if is_whole && !wanted.contains("%h") {
+            places.insert(wanted);
+        } else {
+            places.extend(homes.iter().take(MOST).map(|home| match is_whole || wanted.starts_with("%h") {
+                true => wanted.replace("%h", home),
+                false => format!("{home}/{wanted}"),
+            }));
         }
     }
+    let mut paths: BTreeSet<String> =
+        places.iter().take(MOST).flat_map(|place| matching(subject, place)).collect();
     paths.retain(|path| has_content(subject, path));
     paths
 }

@@ -67,6 +67,9 @@ impl Reader<'_> {
     /// Every file, also those that sudo leaves out by their names: they may be meant for it.
     fn folder(&mut self, folder: &str) {
         let folder = folder.trim_matches('/');
+        if !self.seen.insert(format!("{folder}/")) {
+            return;
+        }
         for (path, _) in self.subject.below(folder) {
             self.file(path);
         }

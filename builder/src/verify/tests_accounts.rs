@@ -302,3 +302,12 @@ fn what_distributions_have_is_no_fault() {
         assert_eq!(verify(&node, &[]), [], "{number}");
     }
 }
+
+#[test]
+fn a_configuration_that_includes_itself_ends_and_is_told() {
+    let mut node = healthy();
+    let text = "Include /etc/ssh/sshd_config\n".repeat(100);
+    plant(&mut node, "etc/ssh/sshd_config", 0o644, text.as_bytes());
+    assert_eq!(findings_of(&node, "ssh"), []);
+    assert!(node.unread().contains_key("/etc/ssh/sshd_config"), "{:?}", node.unread());
+}
