@@ -246,7 +246,7 @@ fn a_disc_installs_an_empty_disk_which_then_boots_by_both_firmwares_and_refuses_
     }
 }
 
-/// How often the power is cut; 100 take three quarters of an hour.
+/// How often the power is cut; 100 take an hour and a half.
 fn cuts() -> usize {
     std::env::var("KILN_TEST_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
 }
