@@ -36,7 +36,7 @@ pub fn make(root: &Root, table: &Table, name: &str) -> Result<bool> {
     let entries = efi::names(root, "Boot");
     let numbers: Vec<u16> = entries.iter().filter_map(|entry| number(entry)).collect();
     let ours = |number: &u16| {
-        let content = efi::read(root, &variable(*number)).unwrap_or_default();
+        let content = efi::read(root, &variable(*number)).ok().flatten().unwrap_or_default();
         description(&content).is_some_and(|description| description.starts_with(PREFIX))
     };
     let number = numbers
@@ -46,22 +46,12 @@ pub fn make(root: &Root, table: &Table, name: &str) -> Result<bool> {
         .or_else(|| (0..=u16::MAX).find(|free| !numbers.contains(free)));
     let number =
         number.ok_or_else(|| Failure::new(ErrorKind::Host, "the firmware has no free boot entry"))?;
-    let order = order(root)?;
+    // A new one would lose all other entries, so one that cannot be read stays.
+    let order =
+        efi::read(root, ORDER).map_err(|failure| failure.doing("reading the order of boot entries"))?;
     efi::write(root, &variable(number), &option)?;
-    efi::write(root, ORDER, &first(number, &order))?;
+    efi::write(root, ORDER, &first(number, &order.unwrap_or_default()))?;
     Ok(true)
-}
-
-/// The order of the entries, nothing if there is none. Where it cannot be read, a new one would lose all
-/// other entries.
-fn order(root: &Root) -> Result<Vec<u8>> {
-    match efi::read(root, ORDER) {
-        Some(order) => Ok(order),
-        None if efi::names(root, ORDER).iter().any(|name| name == ORDER) => {
-            Err(Failure::new(ErrorKind::Host, "the order of the firmware's boot entries cannot be read"))
-        }
-        None => Ok(Vec::new()),
-    }
 }
 
 fn variable(number: u16) -> String {

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, ErrorKind, Failure, Result};
 use crate::host::files;
 use crate::host::root::Root;
 use crate::paths;
@@ -22,9 +22,12 @@ pub fn is_there(root: &Root) -> bool {
 }
 
 /// The content of a variable of the specification, without its attributes; none if it is not there.
-pub fn read(root: &Root, name: &str) -> Option<Vec<u8>> {
-    let bytes = files::read(&path(root, name), LARGEST).ok().flatten()?;
-    bytes.get(ATTRIBUTES.len()..).map(<[u8]>::to_vec)
+pub fn read(root: &Root, name: &str) -> Result<Option<Vec<u8>>> {
+    let Some(bytes) = files::read(&path(root, name), LARGEST)? else { return Ok(None) };
+    let content = bytes.get(ATTRIBUTES.len()..);
+    let content =
+        content.ok_or_else(|| Failure::new(ErrorKind::Host, format!("the variable {name} is cut off")))?;
+    Ok(Some(content.to_vec()))
 }
 
 /// The names of the variables of the specification that begin with `begin`.
