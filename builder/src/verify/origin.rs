@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use md5::{Digest as _, Md5};
 
+use super::text::name_of;
 use super::{Findings, Subject};
 use crate::base::installed::{self, FILE_LISTS};
 use crate::digest::{Digest, DigestReader};
@@ -108,7 +109,7 @@ pub(super) fn artifacts(subject: &Subject, findings: &mut Findings<'_>) {
     let mut digests = Digests::new(sha256);
     let names: BTreeSet<&str> = subject.vouched.iter().map(|(name, _)| name.as_str()).collect();
     for (path, entry) in &subject.tree.entries {
-        let name = path.rsplit('/').next().unwrap_or_default();
+        let name = name_of(path);
         let Node::File(body) = &entry.node else { continue };
         if !names.contains(name) || entry.mode & 0o111 == 0 {
             continue;

@@ -1,5 +1,6 @@
 //! Credentials, by what is in a file.
 
+use super::text::name_of;
 use super::{Findings, LARGEST_TEXT, Subject, key_marks, origin, sshd, tmpfiles};
 use crate::address;
 use crate::archive::pattern;
@@ -194,7 +195,7 @@ const WHO: &str = "who has that key can log in";
 /// Files that let somebody log in, and lines of tmpfiles.d(5) that write some at boot.
 pub(super) fn authorized_keys(subject: &Subject, findings: &mut Findings<'_>) {
     for (path, entry) in &subject.tree.entries {
-        let name = path.rsplit('/').next().unwrap_or_default();
+        let name = name_of(path);
         let is_one = name.starts_with("authorized_keys")
             || [".rhosts", ".shosts", "hosts.equiv", "shosts.equiv"].contains(&name);
         let is_full = !matches!(entry.node, Node::Directory)
